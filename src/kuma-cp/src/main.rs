@@ -1,0 +1,3 @@
+//! The `kuma-cp` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `kuma-dp` binary.
+
+fn main() {}

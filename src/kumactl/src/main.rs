@@ -1,0 +1,3 @@
+//! The `kumactl` binary.
+
+fn main() {}

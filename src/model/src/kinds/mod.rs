@@ -1,0 +1,1 @@
+//! Typed specs: one file a kind, each with its defaults, its validation and its tests.

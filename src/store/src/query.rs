@@ -1,0 +1,50 @@
+//! Lists with filters and pages.
+
+use std::sync::Arc;
+
+use model::{Kind, Resource};
+
+use crate::state::State;
+
+/// A list request.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Which kind.
+    pub kind: Kind,
+    /// One mesh, or all.
+    pub mesh: Option<String>,
+    /// How many matches to skip.
+    pub offset: usize,
+    /// How many to return at most.
+    pub size: usize,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The matches of this page, ordered by mesh and name.
+    pub items: Vec<Arc<Resource>>,
+    /// How many match in all.
+    pub total: usize,
+    /// The offset of the next page; `None` on the last.
+    pub next: Option<usize>,
+}
+
+impl State {
+    /// The page of the resources of `query` that `matches` lets through.
+    pub fn list(&self, query: &Query, matches: impl Fn(&Resource) -> bool) -> Page {
+        let mut items = Vec::new();
+        let mut total = 0;
+        for resource in self.of_kind(query.kind) {
+            if query.mesh.as_deref().is_some_and(|mesh| &*resource.key.mesh != mesh) || !matches(resource) {
+                continue;
+            }
+            if total >= query.offset && items.len() < query.size {
+                items.push(Arc::clone(resource));
+            }
+            total += 1;
+        }
+        let end = query.offset.saturating_add(items.len());
+        Page { items, total, next: (end < total).then_some(end) }
+    }
+}

@@ -1,0 +1,8 @@
+//! From a mesh to Envoy: the picture of a mesh, what one proxy of it should run, and the
+//! conversation in which the proxy learns of it.
+//!
+//! This crate is pure: no I/O, no clock, no randomness. What it needs of time is passed in.
+
+pub mod proxy_config;
+
+pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};

@@ -1,0 +1,3 @@
+//! The `load` binary.
+
+fn main() {}
