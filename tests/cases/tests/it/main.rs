@@ -1,0 +1,1 @@
+//! Kuma's data-driven cases, one file a family.
