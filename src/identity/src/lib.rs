@@ -1,1 +1,3 @@
 //! The `identity` crate.
+
+pub mod client_tls;
