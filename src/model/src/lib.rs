@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod key;
 pub mod kinds;
 pub mod meta;
+pub mod mustache;
 pub mod registry;
 pub mod resource;
 pub mod violation;
