@@ -3,6 +3,7 @@
 //!
 //! This crate is pure: no I/O, no clock, no randomness. What it needs of time is passed in.
 
+pub mod bootstrap;
 pub mod proxy_config;
 
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
