@@ -4,6 +4,12 @@
 //! This crate is pure: no I/O, no clock, no randomness. What it needs of time is passed in.
 
 pub mod bootstrap;
+pub mod envoy;
+pub mod names;
+pub mod protocol;
 pub mod proxy_config;
+pub mod resource_set;
 
+pub use protocol::Protocol;
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
+pub use resource_set::{Messages, Origin, ResourceSet};
