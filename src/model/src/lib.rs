@@ -9,6 +9,7 @@
 
 pub mod codec;
 pub mod descriptor;
+pub mod go_template;
 pub mod key;
 pub mod kinds;
 pub mod meta;
