@@ -5,6 +5,7 @@
 
 pub mod bootstrap;
 pub mod envoy;
+pub mod generators;
 pub mod names;
 pub mod protocol;
 pub mod proxy_config;

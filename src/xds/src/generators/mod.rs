@@ -1,0 +1,17 @@
+//! What a proxy runs before policies edit it: one file per generator. Each is a function of plain
+//! inputs, so that what is equal for many proxies can be made once.
+
+pub mod admin;
+pub mod blocks;
+pub mod direct_access;
+pub mod dns;
+pub mod dynamic_config;
+pub mod identity;
+pub mod inbound;
+pub mod internal_addresses;
+pub mod outbound;
+pub mod tls;
+pub mod transparent_proxy;
+
+#[cfg(test)]
+mod tests;
