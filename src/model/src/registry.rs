@@ -5,6 +5,7 @@
 
 use crate::codec::{Codec, OPAQUE};
 use crate::descriptor::{Descriptor, Form, KdsFlags, Kind, Scope};
+use crate::kinds;
 
 const Z2G: KdsFlags = KdsFlags::ZONE_TO_GLOBAL;
 const G2Z: KdsFlags = KdsFlags::GLOBAL_TO_ZONE;
@@ -92,39 +93,39 @@ macro_rules! kinds {
 
 kinds! {
     /// `Config`: internal settings; not on REST.
-    CONFIG = Descriptor { name: "Config", scope: Scope::Global, form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, singular: "Config", plural: "Configs", ..BASE };
+    CONFIG = Descriptor { name: "Config", scope: Scope::Global, form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, singular: "Config", plural: "Configs", codec: kinds::config::CODEC, ..BASE };
     /// `Dataplane`: one proxy.
-    DATAPLANE = Descriptor { name: "Dataplane", form: Form::Proto, kds: Z2G, path: "dataplanes", short: "dp", kumactl_arg: "dataplane", kumactl_list_arg: "dataplanes", singular: "Dataplane", plural: "Dataplanes", affects_policy_matching: false, insight: "DataplaneInsight", overview: "DataplaneOverview", ..BASE };
+    DATAPLANE = Descriptor { name: "Dataplane", form: Form::Proto, kds: Z2G, path: "dataplanes", short: "dp", kumactl_arg: "dataplane", kumactl_list_arg: "dataplanes", singular: "Dataplane", plural: "Dataplanes", affects_policy_matching: false, insight: "DataplaneInsight", overview: "DataplaneOverview", codec: kinds::dataplane::CODEC, ..BASE };
     /// `DataplaneInsight`: what is known of a running proxy.
-    DATAPLANE_INSIGHT = Descriptor { name: "DataplaneInsight", form: Form::Proto, kds: Z2G, path: "dataplane-insights", singular: "Dataplane Insight", plural: "Dataplane Insights", read_only: true, affects_policy_matching: false, ..BASE };
+    DATAPLANE_INSIGHT = Descriptor { name: "DataplaneInsight", form: Form::Proto, kds: Z2G, path: "dataplane-insights", singular: "Dataplane Insight", plural: "Dataplane Insights", read_only: true, affects_policy_matching: false, codec: kinds::dataplane_insight::CODEC, ..BASE };
     /// `GlobalSecret`: a secret beside all meshes.
-    GLOBAL_SECRET = Descriptor { name: "GlobalSecret", scope: Scope::Global, form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, path: "globalsecrets", alt_path: "global-secrets", kumactl_arg: "globalsecret", kumactl_list_arg: "globalsecrets", singular: "Global Secret", plural: "Global Secrets", admin_only: true, ..BASE };
+    GLOBAL_SECRET = Descriptor { name: "GlobalSecret", scope: Scope::Global, form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, path: "globalsecrets", alt_path: "global-secrets", kumactl_arg: "globalsecret", kumactl_list_arg: "globalsecrets", singular: "Global Secret", plural: "Global Secrets", admin_only: true, codec: kinds::secret::CODEC, ..BASE };
     /// `HostnameGenerator`: hostnames of destinations from a template.
-    HOSTNAME_GENERATOR = Descriptor { name: "HostnameGenerator", scope: Scope::Global, path: "hostnamegenerators", short: "hg", kumactl_arg: "hostnamegenerator", kumactl_list_arg: "hostnamegenerators", singular: "Hostname Generator", plural: "Hostname Generators", system_namespace_only: true, ..BASE };
+    HOSTNAME_GENERATOR = Descriptor { name: "HostnameGenerator", scope: Scope::Global, path: "hostnamegenerators", short: "hg", kumactl_arg: "hostnamegenerator", kumactl_list_arg: "hostnamegenerators", singular: "Hostname Generator", plural: "Hostname Generators", system_namespace_only: true, codec: kinds::hostname_generator::CODEC, ..BASE };
     /// `Mesh`.
-    MESH = Descriptor { name: "Mesh", scope: Scope::Global, form: Form::Proto, kds: G2Z, skip_kds_hash: true, path: "meshes", short: "m", kumactl_arg: "mesh", kumactl_list_arg: "meshes", singular: "Mesh", plural: "Meshes", ..BASE };
+    MESH = Descriptor { name: "Mesh", scope: Scope::Global, form: Form::Proto, kds: G2Z, skip_kds_hash: true, path: "meshes", short: "m", kumactl_arg: "mesh", kumactl_list_arg: "meshes", singular: "Mesh", plural: "Meshes", codec: kinds::mesh::CODEC, ..BASE };
     /// `MeshAccessLog`.
     MESH_ACCESS_LOG = with_status(policy(600, "MeshAccessLog", "mal", ["meshaccesslog", "meshaccesslogs", "Mesh Access Log", "Mesh Access Logs"], Parts::ToAndRules, OPAQUE));
     /// `MeshCircuitBreaker`.
     MESH_CIRCUIT_BREAKER = policy(1300, "MeshCircuitBreaker", "mcb", ["meshcircuitbreaker", "meshcircuitbreakers", "Mesh Circuit Breaker", "Mesh Circuit Breakers"], Parts::ToAndRules, OPAQUE);
     /// `MeshExternalService`: a destination outside the mesh.
-    MESH_EXTERNAL_SERVICE = Descriptor { name: "MeshExternalService", path: "meshexternalservices", short: "extsvc", kumactl_arg: "meshexternalservice", kumactl_list_arg: "meshexternalservices", singular: "Mesh External Service", plural: "Mesh External Services", is_destination: true, has_status: true, system_namespace_only: true, ..BASE };
+    MESH_EXTERNAL_SERVICE = Descriptor { name: "MeshExternalService", path: "meshexternalservices", short: "extsvc", kumactl_arg: "meshexternalservice", kumactl_list_arg: "meshexternalservices", singular: "Mesh External Service", plural: "Mesh External Services", is_destination: true, has_status: true, system_namespace_only: true, codec: kinds::mesh_external_service::CODEC, ..BASE };
     /// `MeshFaultInjection`.
     MESH_FAULT_INJECTION = policy(800, "MeshFaultInjection", "mfi", ["meshfaultinjection", "meshfaultinjections", "Mesh Fault Injection", "Mesh Fault Injections"], Parts::ToAndRules, OPAQUE);
     /// `MeshHealthCheck`.
     MESH_HEALTH_CHECK = policy(1200, "MeshHealthCheck", "mhc", ["meshhealthcheck", "meshhealthchecks", "Mesh Health Check", "Mesh Health Checks"], Parts::To, OPAQUE);
     /// `MeshHTTPRoute`.
-    MESH_HTTP_ROUTE = policy(100, "MeshHTTPRoute", "mhttpr", ["meshhttproute", "meshhttproutes", "Mesh HTTP Route", "Mesh HTTP Routes"], Parts::To, OPAQUE);
+    MESH_HTTP_ROUTE = policy(100, "MeshHTTPRoute", "mhttpr", ["meshhttproute", "meshhttproutes", "Mesh HTTP Route", "Mesh HTTP Routes"], Parts::To, kinds::mesh_http_route::CODEC);
     /// `MeshIdentity`: who workloads are and who vouches for them.
-    MESH_IDENTITY = Descriptor { name: "MeshIdentity", path: "meshidentities", short: "mid", kumactl_arg: "meshidentity", kumactl_list_arg: "meshidentities", singular: "Mesh Identity", plural: "Mesh Identities", has_status: true, system_namespace_only: true, ..BASE };
+    MESH_IDENTITY = Descriptor { name: "MeshIdentity", path: "meshidentities", short: "mid", kumactl_arg: "meshidentity", kumactl_list_arg: "meshidentities", singular: "Mesh Identity", plural: "Mesh Identities", has_status: true, system_namespace_only: true, codec: kinds::mesh_identity::CODEC, ..BASE };
     /// `MeshInsight`: counters of a mesh.
-    MESH_INSIGHT = Descriptor { name: "MeshInsight", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL, path: "mesh-insights", singular: "Mesh Insight", plural: "Mesh Insights", read_only: true, affects_policy_matching: false, ..BASE };
+    MESH_INSIGHT = Descriptor { name: "MeshInsight", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL, path: "mesh-insights", singular: "Mesh Insight", plural: "Mesh Insights", read_only: true, affects_policy_matching: false, codec: kinds::mesh_insight::CODEC, ..BASE };
     /// `MeshLoadBalancingStrategy`.
     MESH_LOAD_BALANCING_STRATEGY = policy(400, "MeshLoadBalancingStrategy", "mlbs", ["meshloadbalancingstrategy", "meshloadbalancingstrategies", "Mesh Load Balancing Strategy", "Mesh Load Balancing Strategies"], Parts::To, OPAQUE);
     /// `MeshMetric`.
     MESH_METRIC = with_status(policy(1500, "MeshMetric", "mm", ["meshmetric", "meshmetrics", "Mesh Metric", "Mesh Metrics"], Parts::Default, OPAQUE));
     /// `MeshMultiZoneService`: services of several zones under one name.
-    MESH_MULTI_ZONE_SERVICE = Descriptor { name: "MeshMultiZoneService", kds: G2Z, path: "meshmultizoneservices", short: "mzsvc", kumactl_arg: "meshmultizoneservice", kumactl_list_arg: "meshmultizoneservices", singular: "Mesh Multi Zone Service", plural: "Mesh Multi Zone Services", is_destination: true, has_status: true, ..BASE };
+    MESH_MULTI_ZONE_SERVICE = Descriptor { name: "MeshMultiZoneService", kds: G2Z, path: "meshmultizoneservices", short: "mzsvc", kumactl_arg: "meshmultizoneservice", kumactl_list_arg: "meshmultizoneservices", singular: "Mesh Multi Zone Service", plural: "Mesh Multi Zone Services", is_destination: true, has_status: true, codec: kinds::mesh_multi_zone_service::CODEC, ..BASE };
     /// `MeshOpenTelemetryBackend`.
     MESH_OPEN_TELEMETRY_BACKEND = Descriptor { name: "MeshOpenTelemetryBackend", path: "meshopentelemetrybackends", short: "motb", kumactl_arg: "meshopentelemetrybackend", kumactl_list_arg: "meshopentelemetrybackends", singular: "Mesh OpenTelemetry Backend", plural: "Mesh OpenTelemetry Backends", has_status: true, system_namespace_only: true, ..BASE };
     /// `MeshPassthrough`.
@@ -136,31 +137,31 @@ kinds! {
     /// `MeshRetry`.
     MESH_RETRY = policy(1400, "MeshRetry", "mr", ["meshretry", "meshretries", "Mesh Retry", "Mesh Retries"], Parts::To, OPAQUE);
     /// `MeshService`: a destination inside the mesh.
-    MESH_SERVICE = Descriptor { name: "MeshService", kds: Z2G.and(ACROSS), path: "meshservices", short: "msvc", kumactl_arg: "meshservice", kumactl_list_arg: "meshservices", singular: "Mesh Service", plural: "Mesh Services", is_destination: true, has_status: true, ..BASE };
+    MESH_SERVICE = Descriptor { name: "MeshService", kds: Z2G.and(ACROSS), path: "meshservices", short: "msvc", kumactl_arg: "meshservice", kumactl_list_arg: "meshservices", singular: "Mesh Service", plural: "Mesh Services", is_destination: true, has_status: true, codec: kinds::mesh_service::CODEC, ..BASE };
     /// `MeshTCPRoute`.
-    MESH_TCP_ROUTE = policy(200, "MeshTCPRoute", "mtcpr", ["meshtcproute", "meshtcproutes", "Mesh TCP Route", "Mesh TCP Routes"], Parts::To, OPAQUE);
+    MESH_TCP_ROUTE = policy(200, "MeshTCPRoute", "mtcpr", ["meshtcproute", "meshtcproutes", "Mesh TCP Route", "Mesh TCP Routes"], Parts::To, kinds::mesh_tcp_route::CODEC);
     /// `MeshTimeout`.
-    MESH_TIMEOUT = policy(1000, "MeshTimeout", "mt", ["meshtimeout", "meshtimeouts", "Mesh Timeout", "Mesh Timeouts"], Parts::ToAndRules, OPAQUE);
+    MESH_TIMEOUT = policy(1000, "MeshTimeout", "mt", ["meshtimeout", "meshtimeouts", "Mesh Timeout", "Mesh Timeouts"], Parts::ToAndRules, kinds::mesh_timeout::CODEC);
     /// `MeshTLS`.
-    MESH_TLS = policy(300, "MeshTLS", "mtls", ["meshtls", "meshtlses", "Mesh TLS", "Mesh TLSes"], Parts::Rules, OPAQUE);
+    MESH_TLS = policy(300, "MeshTLS", "mtls", ["meshtls", "meshtlses", "Mesh TLS", "Mesh TLSes"], Parts::Rules, kinds::mesh_tls::CODEC);
     /// `MeshTrace`.
     MESH_TRACE = with_status(policy(700, "MeshTrace", "mtr", ["meshtrace", "meshtraces", "Mesh Trace", "Mesh Traces"], Parts::Default, OPAQUE));
     /// `MeshTrafficPermission`.
-    MESH_TRAFFIC_PERMISSION = policy(1100, "MeshTrafficPermission", "mtp", ["meshtrafficpermission", "meshtrafficpermissions", "Mesh Traffic Permission", "Mesh Traffic Permissions"], Parts::Rules, OPAQUE);
+    MESH_TRAFFIC_PERMISSION = policy(1100, "MeshTrafficPermission", "mtp", ["meshtrafficpermission", "meshtrafficpermissions", "Mesh Traffic Permission", "Mesh Traffic Permissions"], Parts::Rules, kinds::mesh_traffic_permission::CODEC);
     /// `MeshTrust`: the certificate authorities of a trust domain.
-    MESH_TRUST = Descriptor { name: "MeshTrust", path: "meshtrusts", short: "mtrust", kumactl_arg: "meshtrust", kumactl_list_arg: "meshtrusts", singular: "Mesh Trust", plural: "Mesh Trusts", has_status: true, system_namespace_only: true, ..BASE };
+    MESH_TRUST = Descriptor { name: "MeshTrust", path: "meshtrusts", short: "mtrust", kumactl_arg: "meshtrust", kumactl_list_arg: "meshtrusts", singular: "Mesh Trust", plural: "Mesh Trusts", has_status: true, system_namespace_only: true, codec: kinds::mesh_trust::CODEC, ..BASE };
     /// `MeshZoneAddress`: the public address of a zone ingress.
-    MESH_ZONE_ADDRESS = Descriptor { name: "MeshZoneAddress", kds: Z2G.and(ACROSS), path: "meshzoneaddresses", short: "mza", kumactl_arg: "meshzoneaddress", kumactl_list_arg: "meshzoneaddresses", singular: "Mesh Zone Address", plural: "Mesh Zone Addresses", ..BASE };
+    MESH_ZONE_ADDRESS = Descriptor { name: "MeshZoneAddress", kds: Z2G.and(ACROSS), path: "meshzoneaddresses", short: "mza", kumactl_arg: "meshzoneaddress", kumactl_list_arg: "meshzoneaddresses", singular: "Mesh Zone Address", plural: "Mesh Zone Addresses", codec: kinds::mesh_zone_address::CODEC, ..BASE };
     /// `Secret`: a secret of a mesh.
-    SECRET = Descriptor { name: "Secret", form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, path: "secrets", kumactl_arg: "secret", kumactl_list_arg: "secrets", singular: "Secret", plural: "Secrets", admin_only: true, ..BASE };
+    SECRET = Descriptor { name: "Secret", form: Form::Proto, kds: G2Z.and(KdsFlags::PROVIDED_BY_ZONE), skip_kds_hash: true, path: "secrets", kumactl_arg: "secret", kumactl_list_arg: "secrets", singular: "Secret", plural: "Secrets", admin_only: true, codec: kinds::secret::CODEC, ..BASE };
     /// `ServiceInsight`: served, never written.
     SERVICE_INSIGHT = Descriptor { name: "ServiceInsight", form: Form::Proto, kds: G2Z, path: "service-insights", singular: "Service Insight", plural: "Service Insights", read_only: true, affects_policy_matching: false, ..BASE };
     /// `Workload`: what a group of dataplanes runs.
-    WORKLOAD = Descriptor { name: "Workload", kds: Z2G, path: "workloads", short: "wl", kumactl_arg: "workload", kumactl_list_arg: "workloads", singular: "Workload", plural: "Workloads", has_status: true, ..BASE };
+    WORKLOAD = Descriptor { name: "Workload", kds: Z2G, path: "workloads", short: "wl", kumactl_arg: "workload", kumactl_list_arg: "workloads", singular: "Workload", plural: "Workloads", has_status: true, codec: kinds::workload::CODEC, ..BASE };
     /// `Zone`: a zone control plane.
-    ZONE = Descriptor { name: "Zone", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL.and(KdsFlags::PROVIDED_BY_ZONE), path: "zones", short: "z", kumactl_arg: "zone", kumactl_list_arg: "zones", singular: "Zone", plural: "Zones", affects_policy_matching: false, insight: "ZoneInsight", overview: "ZoneOverview", ..BASE };
+    ZONE = Descriptor { name: "Zone", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL.and(KdsFlags::PROVIDED_BY_ZONE), path: "zones", short: "z", kumactl_arg: "zone", kumactl_list_arg: "zones", singular: "Zone", plural: "Zones", affects_policy_matching: false, insight: "ZoneInsight", overview: "ZoneOverview", codec: kinds::zone::CODEC, ..BASE };
     /// `ZoneInsight`: what is known of a zone control plane.
-    ZONE_INSIGHT = Descriptor { name: "ZoneInsight", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL.and(KdsFlags::PROVIDED_BY_ZONE), path: "zone-insights", singular: "Zone Insight", plural: "Zone Insights", read_only: true, affects_policy_matching: false, ..BASE };
+    ZONE_INSIGHT = Descriptor { name: "ZoneInsight", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL.and(KdsFlags::PROVIDED_BY_ZONE), path: "zone-insights", singular: "Zone Insight", plural: "Zone Insights", read_only: true, affects_policy_matching: false, codec: kinds::zone_insight::CODEC, ..BASE };
 }
 
 /// The kind of a type name, as in `type:`.
