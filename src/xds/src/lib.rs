@@ -10,7 +10,9 @@ pub mod names;
 pub mod protocol;
 pub mod proxy_config;
 pub mod resource_set;
+pub mod session;
 
 pub use protocol::Protocol;
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
 pub use resource_set::{Messages, Origin, ResourceSet};
+pub use session::Session;

@@ -1,0 +1,212 @@
+//! The delta xDS conversation with one proxy, as a state machine: configurations and requests go
+//! in, responses come out.
+//!
+//! The session remembers what the proxy has, and nothing of what it was once offered: a response
+//! is the difference between the newest configuration and the proxy, found when there is room to
+//! send it. Superseded offers therefore collapse, and no response speaks of names that the proxy
+//! dropped meanwhile. At most one response of a type is unanswered at a time, which bounds what a
+//! slow proxy can cost.
+//!
+//! Order across types is make before break: clusters, endpoints, listeners, routes, secrets, then
+//! removals. A type waits while an earlier one has something to send, because a cluster that
+//! changes after its endpoints would wait for them for ever. Listeners also wait for the answer to
+//! clusters: Envoy asks for the endpoints of new clusters before it gives that answer.
+
+mod exchange;
+mod message;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use message::{CloseReason, DeltaRequest, DeltaResponse, Heard, MESSAGE_LEN_MAX, Nonce, Rejection};
+
+use crate::proxy_config::{ProxyConfig, ResourceType, TypeConfig};
+use exchange::Exchange;
+
+/// How many names of one type a proxy may hold or ask for.
+const NAMES_LEN_MAX: usize = 1 << 17;
+
+/// The order in which removals leave: first what refers, then what is referred to.
+const REMOVAL_ORDER: [ResourceType; 5] =
+    [ResourceType::Listener, ResourceType::Route, ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Secret];
+
+/// The conversation with one proxy over one stream.
+#[derive(Clone, Debug)]
+pub struct Session {
+    offer: Option<Offer>,
+    /// By type, in the order of [`ResourceType::ALL`].
+    exchanges: [Exchange; ResourceType::ALL.len()],
+    last_nonce: u64,
+    /// Clusters that were sent before the proxy told which endpoints it has from a former stream.
+    stale_endpoints: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+struct Offer {
+    revision: u64,
+    config: Arc<ProxyConfig>,
+}
+
+/// What a type without resources looks like.
+static NO_RESOURCES: TypeConfig = TypeConfig::new();
+
+impl Offer {
+    fn shared(&self, ty: ResourceType) -> Option<&Arc<TypeConfig>> {
+        self.config.types.get(&ty)
+    }
+
+    fn of(&self, ty: ResourceType) -> &TypeConfig {
+        self.shared(ty).map_or(&NO_RESOURCES, |config| &**config)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Session {
+    /// A conversation in which nothing was said.
+    pub fn new() -> Self {
+        Self {
+            offer: None,
+            exchanges: ResourceType::ALL.map(Exchange::new),
+            last_nonce: 0,
+            stale_endpoints: BTreeSet::new(),
+        }
+    }
+
+    /// What the proxy should run from now on, and the revision of the mesh that says so.
+    pub fn offer(&mut self, revision: u64, config: Arc<ProxyConfig>) {
+        let next = Offer { revision, config };
+        for ty in ResourceType::ALL {
+            let same = match (self.offer.as_ref().and_then(|offer| offer.shared(ty)), next.shared(ty)) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+                (None, None) => self.offer.is_some(),
+                _ => false,
+            };
+            if !same {
+                self.exchange(ty).config_changed();
+            }
+        }
+        self.offer = Some(next);
+        self.settle();
+    }
+
+    /// What the proxy said.
+    ///
+    /// # Errors
+    /// The stream must be closed for this reason.
+    pub fn request(&mut self, request: &DeltaRequest) -> Result<Heard, CloseReason> {
+        if request.initial_versions.len() > NAMES_LEN_MAX {
+            return Err(CloseReason::TooManyNames);
+        }
+        let exchange = self.exchange(request.ty);
+        let heard = exchange.hear(request);
+        if exchange.names_len() > NAMES_LEN_MAX {
+            return Err(CloseReason::TooManyNames);
+        }
+        self.send_stale_endpoints_again();
+        self.settle();
+        Ok(heard)
+    }
+
+    /// The next response, to be sent now; `None` when there is nothing to say until the proxy
+    /// answers, asks, or is offered something else.
+    pub fn next_response(&mut self) -> Option<DeltaResponse> {
+        let offer = self.offer.clone()?;
+        let response = self.next_additions(&offer).or_else(|| self.next_removals(&offer))?;
+        self.settle();
+        Some(response)
+    }
+
+    /// The newest revision of which the proxy accepted or refused everything; `None` before it
+    /// asked for clusters and listeners and answered the first of them.
+    pub fn answered(&self) -> Option<u64> {
+        self.exchanges.iter().map(Exchange::answered).min().filter(|revision| *revision > 0)
+    }
+
+    /// What the proxy refused of the newest configuration, ordered by type and name.
+    pub fn rejections(&self) -> impl Iterator<Item = &Rejection> {
+        self.exchanges.iter().flat_map(Exchange::rejections)
+    }
+
+    fn exchange(&mut self, ty: ResourceType) -> &mut Exchange {
+        &mut self.exchanges[ty as usize]
+    }
+
+    fn next_additions(&mut self, offer: &Offer) -> Option<DeltaResponse> {
+        for ty in ResourceType::ALL {
+            let config = offer.of(ty);
+            if !self.exchange(ty).has_additions(config) {
+                continue;
+            }
+            let waits_for_clusters = matches!(ty, ResourceType::Listener | ResourceType::Route)
+                && self.exchange(ResourceType::Cluster).has_upserts_in_flight();
+            if waits_for_clusters || self.exchange(ty).is_in_flight() {
+                return None;
+            }
+            let nonce = self.next_nonce();
+            let upserts = self.exchange(ty).send_additions(config, nonce);
+            if ty == ResourceType::Cluster {
+                self.stale_endpoints.extend(upserts.iter().map(|cluster| Arc::clone(&cluster.resource.name)));
+                self.send_stale_endpoints_again();
+            }
+            return Some(DeltaResponse { ty, nonce, revision: offer.revision, upserts, removals: Vec::new() });
+        }
+        None
+    }
+
+    /// Removals leave when every addition was answered. What a refused resource's last good version
+    /// may refer to stays.
+    fn next_removals(&mut self, offer: &Offer) -> Option<DeltaResponse> {
+        for ty in ResourceType::ALL {
+            let config = offer.of(ty);
+            if self.exchange(ty).has_additions(config) || self.exchange(ty).has_upserts_in_flight() {
+                return None;
+            }
+        }
+        let keeps_last_good = self.exchanges.iter().any(Exchange::runs_last_good);
+        for ty in REMOVAL_ORDER {
+            if keeps_last_good && !matches!(ty, ResourceType::Listener | ResourceType::Route) {
+                return None;
+            }
+            let config = offer.of(ty);
+            if self.exchange(ty).is_in_flight() || self.exchange(ty).difference(config).removals.is_empty() {
+                continue;
+            }
+            let nonce = self.next_nonce();
+            let removals = self.exchange(ty).send_removals(config, nonce);
+            return Some(DeltaResponse { ty, nonce, revision: offer.revision, upserts: Vec::new(), removals });
+        }
+        None
+    }
+
+    /// A cluster that was sent waits for endpoints, though they may be those that the proxy has: it
+    /// may have got them, in this stream or a former one, beside a cluster that it refused.
+    fn send_stale_endpoints_again(&mut self) {
+        let endpoints = self.exchange(ResourceType::Endpoint);
+        if endpoints.is_opened() {
+            for cluster in std::mem::take(&mut self.stale_endpoints) {
+                self.exchange(ResourceType::Endpoint).forget(&cluster);
+            }
+        }
+    }
+
+    fn next_nonce(&mut self) -> Nonce {
+        self.last_nonce += 1;
+        Nonce(self.last_nonce)
+    }
+
+    fn settle(&mut self) {
+        let Some(offer) = self.offer.clone() else { return };
+        for ty in ResourceType::ALL {
+            let config = offer.of(ty);
+            self.exchange(ty).settle(config, offer.revision);
+        }
+    }
+}
