@@ -1,1 +1,6 @@
 //! Kuma's data-driven cases, one file a family.
+
+mod documents;
+mod matchers;
+mod rules;
+mod variants;
