@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::destinations::{Destination, Destinations};
-use crate::kri::Kri;
 use crate::target_ref::BackendRef;
+use model::Kri;
 
 /// A backend that was found.
 #[derive(Clone, Debug, PartialEq)]

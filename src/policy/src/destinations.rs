@@ -6,8 +6,8 @@ use imbl::{OrdMap, Vector};
 use model::{Key, Kind, Labels, Resource, registry};
 use serde::Deserialize;
 
-use crate::kri::{Kri, display_name};
 use crate::target_ref::includes;
+use model::kri::{Kri, display_name};
 
 /// A port of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]

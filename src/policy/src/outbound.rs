@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::conf::Conf;
 use crate::destinations::{Destination, Destinations};
 use crate::inbound::RuleOrigin;
-use crate::kri::Kri;
 use crate::matches_hash::matches_hash;
 use crate::merge::{Strategy, merge, strategy};
 use crate::policy::{Policy, Role};
 use crate::set::{PolicySet, ToEntry};
 use crate::target_ref::{TargetKind, TargetRef};
+use model::Kri;
 
 /// What all matched policies together say on traffic to one destination, or one port of it.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use model::{Key, Resource};
 
 use crate::frame::{FrameError, PolicyFrame};
-use crate::kri::{Kri, display_name};
 use crate::target_ref::TargetKind;
+use model::kri::{Kri, display_name};
 
 /// Which control plane a resource was written on, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,9 +8,9 @@ use model::{Labels, Resource};
 use serde::Deserialize;
 
 use crate::frame::FrameError;
-use crate::kri::display_name;
 use crate::policy::{Origin, Policy, Role};
 use crate::target_ref::TargetKind;
+use model::kri::display_name;
 
 /// Where an inbound, or a listener of a zone proxy, accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,33 +1,7 @@
 //! Names of Envoy resources, and how they become names of statistics.
 
-use std::fmt;
-
 use model::Kind;
-
-/// Identifier of a resource, or with a section of a part of it, as
-/// `kri_msvc_default_east_demo_backend_http`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kri {
-    /// Kind of the resource.
-    pub kind: Kind,
-    /// Its mesh, empty for global kinds.
-    pub mesh: String,
-    /// Zone that it comes from, empty when it comes from none.
-    pub zone: String,
-    /// Its namespace on Kubernetes, empty elsewhere.
-    pub namespace: String,
-    /// Its display name.
-    pub name: String,
-    /// The part of it (a port's name or number), empty for the whole.
-    pub section: String,
-}
-
-impl fmt::Display for Kri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, mesh, zone, namespace, name, section } = self;
-        write!(f, "kri_{}_{mesh}_{zone}_{namespace}_{name}_{section}", kind.short)
-    }
-}
+pub use model::Kri;
 
 /// Secret with the CAs of all trusted domains.
 pub const TRUST_BUNDLE: &str = "system_trust_bundle";
@@ -112,16 +86,16 @@ pub fn sni(kri: &Kri) -> Result<String, SniError> {
     if kri.mesh.is_empty() || kri.name.is_empty() || kri.section.is_empty() {
         return Err(SniError::Missing);
     }
-    let mut parts = vec![("mesh", &kri.mesh)];
+    let mut parts = vec![("mesh", &*kri.mesh)];
     if !kri.zone.is_empty() {
-        parts.push(("zone", &kri.zone));
+        parts.push(("zone", &*kri.zone));
         if !kri.namespace.is_empty() {
-            parts.push(("namespace", &kri.namespace));
+            parts.push(("namespace", &*kri.namespace));
         }
     }
-    parts.extend([("name", &kri.name), ("sectionName", &kri.section)]);
+    parts.extend([("name", &*kri.name), ("sectionName", &*kri.section)]);
     if let Some((field, value)) = parts.iter().find(|(_, value)| !is_rfc1123_label(value)) {
-        return Err(SniError::Label { field, value: (*value).clone() });
+        return Err(SniError::Label { field, value: (*value).to_owned() });
     }
     let sni = parts.iter().fold(format!("sni.{}", kri.kind.short), |sni, (_, part)| sni + "." + part);
     if sni.len() > SNI_LEN_MAX { Err(SniError::TooLong(sni.len())) } else { Ok(sni) }
@@ -143,7 +117,7 @@ mod tests {
     use super::*;
 
     fn kri(kind: Kind, zone: &str, namespace: &str, name: &str, section: &str) -> Kri {
-        let [mesh, zone, namespace, name, section] = ["m", zone, namespace, name, section].map(str::to_owned);
+        let [mesh, zone, namespace, name, section] = ["m", zone, namespace, name, section].map(Into::into);
         Kri { kind, mesh, zone, namespace, name, section }
     }
 

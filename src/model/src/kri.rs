@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::{Kind, Resource, registry};
+use crate::descriptor::Kind;
+use crate::registry;
+use crate::resource::Resource;
 
 /// Name of a resource that is the same in every zone, and of a section of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,5 +80,24 @@ pub fn display_name(resource: &Resource) -> &str {
     match resource.label("kuma.io/display-name") {
         Some(name) if !name.is_empty() => name,
         _ => &resource.key.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_survive_a_round_trip() {
+        for text in ["kri_m____default_", "kri_msvc_default_zone-1_demo_backend_http", "kri_mhttpr_m___r_rule_0"] {
+            assert_eq!(Kri::parse(text).map(|kri| kri.to_string()).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_none() {
+        for text in ["", "kri_msvc_default_zone-1_demo_backend", "kri_nothing_m___r_", "xri_m____default_"] {
+            assert_eq!(Kri::parse(text), None);
+        }
     }
 }
