@@ -10,8 +10,10 @@ pub mod localhost;
 pub mod rsa;
 pub mod token;
 pub mod user;
+pub mod x509;
 
 pub use access::{AccessDenied, AccessRules, Action, Allowed};
 pub use localhost::{LocalRequest, local_admin};
 pub use rsa::{KeyError, RsaPrivateKey, RsaPublicKey};
 pub use user::User;
+pub use x509::{CertificatePair, X509Error};

@@ -17,6 +17,7 @@ pub mod meta;
 pub mod mustache;
 pub mod registry;
 pub mod resource;
+pub mod spiffe;
 pub mod violation;
 
 pub use codec::{Codec, DecodeError, Document};
