@@ -13,10 +13,13 @@ pub mod go_template;
 pub mod key;
 pub mod kinds;
 pub mod kri;
+pub mod labels;
 pub mod meta;
 pub mod mustache;
+pub mod names;
 pub mod registry;
 pub mod resource;
+pub mod sni;
 pub mod spiffe;
 pub mod violation;
 
