@@ -7,12 +7,14 @@ pub mod bootstrap;
 pub mod envoy;
 pub mod generators;
 pub mod names;
-pub mod protocol;
+pub mod policies;
+
 pub mod proxy_config;
 pub mod resource_set;
 pub mod session;
 
-pub use protocol::Protocol;
+pub use model::Kri;
+pub use model::kinds::protocol::{self, Protocol};
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
 pub use resource_set::{Messages, Origin, ResourceSet};
 pub use session::Session;

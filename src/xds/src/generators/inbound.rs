@@ -102,7 +102,7 @@ fn listener(inbound: &Inbound, traits: &InboundTraits<'_>) -> ListenerResource {
 }
 
 fn filter(name: &str, protocol: Protocol, internal: &InternalAddresses) -> NetworkFilter {
-    if !protocol.is_http_based() {
+    if !protocol.is_http() {
         let proxy = TcpProxy { idle_timeout: Some(seconds(IDLE_TIMEOUT_S)), ..tcp_proxy(name, name) };
         return NetworkFilter::TcpProxy(Box::new(proxy));
     }

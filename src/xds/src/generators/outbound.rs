@@ -37,7 +37,8 @@ pub struct DestinationPort {
 }
 
 impl DestinationPort {
-    fn is_external(&self) -> bool {
+    /// Whether it lies outside of the mesh.
+    pub fn is_external(&self) -> bool {
         self.kri.kind == MESH_EXTERNAL_SERVICE
     }
 }

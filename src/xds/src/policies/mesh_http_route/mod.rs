@@ -1,0 +1,58 @@
+//! MeshHTTPRoute: where requests go and how they change on the way.
+//! Resource: Kuma `MeshHTTPRoute`. Makes the listener, clusters and endpoints of every HTTP outbound,
+//! also of those that no route names.
+
+mod filters;
+mod matches;
+mod routes;
+
+use model::kinds::mesh_http_route::Rule;
+use serde::Deserialize;
+
+use super::destinations::{Backend, Clusters, OutboundInputs};
+use crate::generators::outbound::{Outbound, http_listener};
+use crate::resource_set::ResourceSet;
+
+/// The merged rules of all routes for one destination.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct HttpRouteConf {
+    /// The rules, in order of precedence.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// The policy item that a rule comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSource {
+    /// Name of the Envoy routes that it makes: `<identifier of the route>rule_<index of its item>`.
+    pub route_name: String,
+    /// Namespace of the route resource; backends without one are looked for there.
+    pub namespace: String,
+}
+
+/// The rules for one outbound with where each comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpRules {
+    /// The rules, in order of precedence, each with its source.
+    pub rules: Vec<(Rule, RuleSource)>,
+}
+
+/// Makes the listeners, clusters and endpoints of all HTTP outbounds. `rules_of` gives the rules of an
+/// outbound, `None` when no route names it.
+pub fn generate(inputs: &OutboundInputs<'_>, rules_of: impl Fn(&Outbound) -> Option<HttpRules>, set: &mut ResourceSet) {
+    let mut clusters = Clusters::default();
+    for outbound in inputs.outbounds {
+        let Some(port) = inputs.destinations.port(&outbound.destination) else { continue };
+        if !port.protocol.is_http() {
+            continue;
+        }
+        let rules = rules_of(outbound).unwrap_or_default();
+        let own = Backend { name: outbound.destination.clone(), port, weight: 1 };
+        let routes = routes::routes(&rules, &own, inputs.destinations, &mut clusters);
+        set.add_listener(http_listener(outbound, own.port.protocol, inputs.traits, routes));
+    }
+    clusters.finish(inputs, set);
+}
+
+#[cfg(test)]
+mod tests;
