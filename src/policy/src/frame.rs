@@ -1,10 +1,10 @@
 //! The frame that all policies share, decoded without knowledge of their confs.
 
+use model::kinds::matches::Match;
+use model::kinds::target_ref::TargetRef;
 use model::{Kind, registry};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::target_ref::TargetRef;
 
 /// A policy's spec: what it selects, and its confs as plain JSON.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,36 +35,6 @@ pub struct RuleItem {
     pub matches: Vec<Match>,
     /// The conf.
     pub conf: Value,
-}
-
-/// Which clients a rule is for; what is set must all hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Match {
-    /// The identity of the client.
-    #[serde(rename = "spiffeID", default, skip_serializing_if = "Option::is_none")]
-    pub spiffe_id: Option<ValueMatch>,
-    /// The server name that the client asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sni: Option<ValueMatch>,
-}
-
-/// How a string is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MatchType {
-    /// The whole string.
-    Exact,
-    /// Its beginning.
-    Prefix,
-}
-
-/// A string to compare with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ValueMatch {
-    /// How it is compared.
-    #[serde(rename = "type")]
-    pub ty: MatchType,
-    /// The string.
-    pub value: String,
 }
 
 /// Why a spec could not be read.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use model::kinds::matches::{Match, SpiffeMatchType};
+
 use crate::conf::Conf;
-use crate::frame::{Match, MatchType};
 use crate::merge::{merge, strategy};
 use crate::policy::Policy;
 use crate::set::PolicySet;
@@ -40,10 +41,10 @@ pub struct InboundRules {
 /// Specificity of a match, most specific first: how the client's identity is compared, then whether
 /// the server name is.
 fn specificity(matched: Option<&Match>) -> (u8, bool) {
-    let spiffe = match matched.and_then(|m| m.spiffe_id.as_ref()).map(|id| id.ty) {
-        Some(MatchType::Exact) => 0,
-        Some(MatchType::Prefix) => 1,
-        None => 2,
+    let spiffe = match matched.and_then(|m| m.spiffe_id.as_ref()).map(|id| &id.kind) {
+        Some(SpiffeMatchType::Exact) => 0,
+        Some(SpiffeMatchType::Prefix) => 1,
+        Some(SpiffeMatchType::Unknown(_)) | None => 2,
     };
     (spiffe, matched.is_none_or(|m| m.sni.is_none()))
 }

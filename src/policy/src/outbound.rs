@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use model::kinds::target_ref::{RefKind, TargetRef};
 use model::{Labels, Resource, registry};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::matches_hash::matches_hash;
 use crate::merge::{Strategy, merge, strategy};
 use crate::policy::{Policy, Role};
 use crate::set::{PolicySet, ToEntry};
-use crate::target_ref::{TargetKind, TargetRef};
+use crate::target_ref::service_kind;
 use model::Kri;
 
 /// What all matched policies together say on traffic to one destination, or one port of it.
@@ -168,18 +169,16 @@ impl<'a> Named<'a> {
 }
 
 fn resolve(policy: &Policy, target: &TargetRef, destinations: &Destinations) -> Resolved {
-    let section: Arc<str> = target.section().into();
+    let section: Arc<str> = target.section().unwrap_or_default().into();
     let kind = match &target.kind {
-        TargetKind::Mesh => return Resolved::Mesh,
-        TargetKind::MeshService => registry::MESH_SERVICE,
-        TargetKind::MeshMultiZoneService => registry::MESH_MULTI_ZONE_SERVICE,
-        TargetKind::MeshExternalService => registry::MESH_EXTERNAL_SERVICE,
-        TargetKind::MeshHttpRoute => registry::MESH_HTTP_ROUTE,
-        TargetKind::Dataplane | TargetKind::Unknown(_) => return Resolved::Destinations(Vec::new(), section),
+        RefKind::Mesh => return Resolved::Mesh,
+        RefKind::MeshHttpRoute => Some(registry::MESH_HTTP_ROUTE),
+        other => service_kind(other),
     };
-    let mut found = destinations.select(kind, &wanted_labels(policy, target));
+    let labels = wanted_labels(policy, target);
+    let mut found = kind.map(|kind| destinations.select(kind, &labels)).unwrap_or_default();
     match target.kind {
-        TargetKind::MeshService | TargetKind::MeshMultiZoneService if !section.is_empty() => {
+        RefKind::MeshService | RefKind::MeshMultiZoneService if !section.is_empty() => {
             found.retain(|destination| destination.port_of_policy(&section).is_some());
             Resolved::Destinations(found, section)
         }
@@ -193,7 +192,7 @@ fn wanted_labels(policy: &Policy, target: &TargetRef) -> Labels {
     let mut labels = target.labels.clone().unwrap_or_default();
     if policy.role == Role::Producer
         && !policy.kri.namespace.is_empty()
-        && target.label("k8s.kuma.io/namespace").is_empty()
+        && target.label("k8s.kuma.io/namespace").is_none()
     {
         labels.insert("k8s.kuma.io/namespace".to_owned(), policy.kri.namespace.to_string());
     }

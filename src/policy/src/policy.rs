@@ -3,10 +3,11 @@
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
+use model::kinds::target_ref::RefKind;
 use model::{Key, Resource};
 
 use crate::frame::{FrameError, PolicyFrame};
-use crate::target_ref::TargetKind;
+use crate::target_ref::rank;
 use model::kri::{Kri, display_name};
 
 /// Which control plane a resource was written on, in order of precedence.
@@ -105,12 +106,12 @@ impl Policy {
     }
 
     fn has_section(&self) -> bool {
-        self.frame.target_ref.kind == TargetKind::Dataplane && !self.frame.target_ref.section().is_empty()
+        self.frame.target_ref.kind == RefKind::Dataplane && self.frame.target_ref.section().is_some()
     }
 
     /// What comes before the `to` kind in the order.
     fn head(&self) -> (u8, bool, Origin, Role) {
-        (self.frame.target_ref.kind.rank(), self.has_section(), self.origin, self.role)
+        (rank(&self.frame.target_ref.kind), self.has_section(), self.origin, self.role)
     }
 
     /// What comes after it: the smaller name wins, so it is the greater; the identifier and the
@@ -132,14 +133,12 @@ impl Policy {
         };
         let (a, b) = (&a.target_ref, &b.target_ref);
         let section = match (&a.kind, &b.kind) {
-            (TargetKind::MeshService, TargetKind::MeshService) => {
-                a.section().is_empty().cmp(&b.section().is_empty()).reverse()
-            }
+            (RefKind::MeshService, RefKind::MeshService) => a.section().is_some().cmp(&b.section().is_some()),
             _ => Ordering::Equal,
         };
         self.head()
             .cmp(&other.head())
-            .then_with(|| a.kind.rank().cmp(&b.kind.rank()))
+            .then_with(|| rank(&a.kind).cmp(&rank(&b.kind)))
             .then(section)
             .then_with(|| self.tail().cmp(&other.tail()))
             .then(item.cmp(&other_item))

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use model::kinds::target_ref::RefKind;
 use model::{Labels, Resource};
 use serde::Deserialize;
 
 use crate::frame::FrameError;
 use crate::policy::{Origin, Policy, Role};
-use crate::target_ref::TargetKind;
+use crate::target_ref::includes;
 use model::kri::display_name;
 
 /// Where an inbound, or a listener of a zone proxy, accepts connections.
@@ -101,6 +102,11 @@ impl Subject {
         self.inbounds.iter().map(|(key, section)| (key, &**section))
     }
 
+    /// Whether any inbound has this section name; a delegated gateway has none, and counts as all.
+    fn has_section(&self, section: &str) -> bool {
+        self.is_delegated_gateway || self.inbounds.values().any(|name| **name == *section)
+    }
+
     fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -138,28 +144,18 @@ pub fn select(policy: &Policy, subject: &Subject) -> Selection {
     }
     let target = &policy.frame.target_ref;
     match target.kind {
-        TargetKind::Mesh => Selection::All,
-        TargetKind::Dataplane => {
-            let labels_match = target
-                .labels
-                .as_ref()
-                .is_none_or(|wanted| wanted.iter().all(|(key, value)| subject.labels.get(key) == Some(value)));
-            let section = target.section();
-            if !labels_match {
-                Selection::None
-            } else if section.is_empty() {
-                Selection::All
-            } else if subject.is_delegated_gateway || subject.inbounds.values().any(|name| **name == *section) {
-                Selection::Section(section.into())
-            } else {
-                Selection::None
-            }
-        }
-        TargetKind::MeshService
-        | TargetKind::MeshExternalService
-        | TargetKind::MeshMultiZoneService
-        | TargetKind::MeshHttpRoute
-        | TargetKind::Unknown(_) => Selection::None,
+        RefKind::Mesh => Selection::All,
+        RefKind::Dataplane => match (&target.labels, target.section()) {
+            (Some(wanted), _) if !includes(&subject.labels, wanted) => Selection::None,
+            (_, None) => Selection::All,
+            (_, Some(section)) if subject.has_section(section) => Selection::Section(section.into()),
+            (_, Some(_)) => Selection::None,
+        },
+        RefKind::MeshService
+        | RefKind::MeshExternalService
+        | RefKind::MeshMultiZoneService
+        | RefKind::MeshHttpRoute
+        | RefKind::Unknown(_) => Selection::None,
     }
 }
 

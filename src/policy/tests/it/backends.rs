@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use model::Kri;
 use model::{Resource, Timestamp, registry};
-use policy::{Destinations, Kri, backend};
+use policy::{Destinations, backend};
 use serde_json::{Value, json};
 
 use crate::fixtures::{resource, service};

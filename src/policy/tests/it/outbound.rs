@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use model::Kri;
 use model::{Resource, registry};
-use policy::{Kri, ResourceRule, Rules};
+use policy::{ResourceRule, Rules};
 use serde_json::{Value, json};
 
 use crate::fixtures::{resource, rules, service, timeout, web};

@@ -77,7 +77,7 @@ pub(crate) fn rest_meta(resource: &Resource) -> Value {
         "name": &*resource.key.name,
         "creationTime": resource.meta.creation_time.to_string(),
         "modificationTime": resource.meta.modification_time.to_string(),
-        "kri": policy::Kri::of(resource).to_string(),
+        "kri": model::Kri::of(resource).to_string(),
     });
     if !resource.key.mesh.is_empty() {
         meta["mesh"] = Value::from(&*resource.key.mesh);
