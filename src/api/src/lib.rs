@@ -1,1 +1,27 @@
-//! The `api` crate.
+//! The REST API: Kuma's paths, bodies, status codes and words, over the store.
+//!
+//! [`router`] is the whole API as one service; listeners, TLS and the parts that it asks
+//! ([`ApiState`]) are wired by the binary. Nothing below this crate knows HTTP; what goes wrong
+//! becomes an answer in [`errors`], and nowhere else.
+
+mod auth;
+mod call;
+mod cors;
+mod documents;
+mod endpoints;
+pub mod errors;
+mod filters;
+mod gui;
+mod json;
+mod kubernetes;
+mod meta;
+mod paging;
+mod resources;
+mod routes;
+mod server;
+mod settings;
+mod writable;
+
+pub use call::Connection;
+pub use server::router;
+pub use settings::{ApiState, GuiSettings, Settings};

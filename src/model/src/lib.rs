@@ -8,7 +8,6 @@
 //! `kinds/`. Adding one costs its file and one line in the table.
 
 pub mod codec;
-pub mod defaults;
 pub mod descriptor;
 pub mod go_template;
 pub mod key;
@@ -23,7 +22,6 @@ pub mod resource;
 pub mod sni;
 pub mod spiffe;
 pub mod violation;
-pub mod yaml;
 
 pub use codec::{Codec, DecodeError, Document};
 pub use descriptor::{Descriptor, Form, KdsFlags, Kind, Scope};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::{Form, Key, Kind, Labels, Meta, Resource, Timestamp, registry};
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 /// The time that fixtures without one have in Kuma (Go's zero time).
 pub(crate) fn no_time() -> Timestamp {
@@ -24,8 +25,10 @@ pub(crate) fn yaml(path: &Path) -> Value {
 /// The resources of a file of YAML documents.
 pub(crate) fn resources(path: &Path) -> Vec<Arc<Resource>> {
     let text = text(path);
+    // Some of Kuma's files repeat a key; Go's parser takes the last.
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
     let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        serde_saphyr::from_multiple_with_options(&text, options).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     documents.into_iter().filter(Value::is_object).map(|document| Arc::new(resource(document))).collect()
 }
 

@@ -1,7 +1,9 @@
 //! Kuma's data-driven cases, one file a family.
 
-mod bootstrap;
 mod documents;
 mod matchers;
+mod rest;
+mod rest_crud;
+mod rest_inspect;
 mod rules;
 mod variants;

@@ -1,5 +1,0 @@
-//! The replicated store, seen from outside.
-
-mod alone;
-mod fixture;
-mod restart;
