@@ -6,6 +6,7 @@
 pub mod bootstrap;
 pub mod envoy;
 pub mod generators;
+pub mod json;
 pub mod names;
 pub mod policies;
 
