@@ -1,1 +1,4 @@
 //! The `actors` crate.
+
+pub mod authority;
+pub mod duties;

@@ -1,0 +1,75 @@
+//! Insights of dead proxies: subscriptions that nobody ended are closed, and dataplanes that have
+//! been away for too long are removed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use model::kinds::dataplane_insight::DataplaneInsight;
+use model::registry::{DATAPLANE, DATAPLANE_INSIGHT};
+use model::{Key, Resource, Spec, Timestamp};
+
+use super::pass::Pass;
+use super::settings::DutySettings;
+
+/// The generation of each open subscription, and since when it has not moved.
+#[derive(Debug, Default)]
+pub struct Pulses(BTreeMap<(Key, String), (u32, Timestamp)>);
+
+/// Closes subscriptions whose generation has not moved for the idle timeout: the control plane that
+/// held them is gone. A living one moves it twice in that time.
+pub fn close_dead(pass: &mut Pass, settings: &DutySettings, pulses: &mut Pulses) {
+    let insights: Vec<_> = pass.state().of_kind(DATAPLANE_INSIGHT).cloned().collect();
+    let mut seen = BTreeMap::new();
+    for resource in &insights {
+        let Some(insight) = resource.spec::<DataplaneInsight>() else { continue };
+        let mut closed = insight.clone();
+        let mut changed = false;
+        for subscription in closed.subscriptions.iter_mut().filter(|s| s.is_online()) {
+            let place = (resource.key.clone(), subscription.id.clone());
+            let pulse = match pulses.0.get(&place) {
+                Some((generation, since)) if *generation == subscription.generation => (*generation, *since),
+                _ => (subscription.generation, pass.now()),
+            };
+            let end = after(pulse.1, settings.dataplane_idle_timeout);
+            if end <= pass.now() {
+                subscription.disconnect_time = Some(pass.now().into());
+                changed = true;
+            } else {
+                pass.wake_at(end);
+                seen.insert(place, pulse);
+            }
+        }
+        if changed {
+            write(pass, resource, closed);
+        }
+    }
+    pulses.0 = seen;
+}
+
+fn write(pass: &mut Pass, resource: &Resource, insight: DataplaneInsight) {
+    match Spec::of(insight) {
+        Ok(spec) => pass.put(resource.key.clone(), resource.meta.labels.clone(), spec, None),
+        Err(error) => pass.fault(format!("{}: {error}", resource.key)),
+    }
+}
+
+/// Removes dataplanes whose proxy left longer ago than the cleanup age. One that was never connected
+/// is somebody's declaration and stays.
+pub fn collect_garbage(pass: &mut Pass, settings: &DutySettings) {
+    let insights: Vec<_> = pass.state().of_kind(DATAPLANE_INSIGHT).cloned().collect();
+    for resource in insights {
+        let Some(insight) = resource.spec::<DataplaneInsight>().filter(|i| !i.is_online()) else { continue };
+        let Some(left) = insight.last_subscription().and_then(|s| s.disconnect_time) else { continue };
+        let end = after(left.0, settings.dataplane_cleanup_age);
+        if end <= pass.now() {
+            pass.delete(&Key::new(DATAPLANE, &resource.key.mesh, &resource.key.name));
+        } else {
+            pass.wake_at(end);
+        }
+    }
+}
+
+fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
+}

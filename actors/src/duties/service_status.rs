@@ -1,0 +1,111 @@
+//! What MeshServices say of themselves: their identities, whether mTLS can be used, how many
+//! dataplanes there are, and whether any is healthy.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::kinds::conditions::ConditionStatus;
+use model::kinds::dataplane::Dataplane;
+use model::kinds::mesh_identity::{MeshIdentity, MeshIdentityStatus, ProviderType};
+use model::kinds::mesh_service::{
+    DataplaneProxies, MeshService, MeshServiceStatus, MeshServiceTls, ServiceIdentity, ServiceIdentityType,
+    ServiceState, TlsStatus,
+};
+use model::kinds::mesh_trust::MeshTrust;
+use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_SERVICE, MESH_TRUST};
+use model::{Resource, Spec};
+
+use super::collection::{is_local, is_online, selects, serves_all_ports};
+use super::pass::Pass;
+use super::settings::DutySettings;
+use crate::authority;
+
+/// Brings state, identities and status of the local MeshServices of a mesh up to date.
+pub fn keep(pass: &mut Pass, mesh: &str, settings: &DutySettings) {
+    let world = World {
+        dataplanes: pass.in_mesh(DATAPLANE, mesh),
+        identities: pass.in_mesh(MESH_IDENTITY, mesh),
+        trust_domains: pass
+            .in_mesh(MESH_TRUST, mesh)
+            .iter()
+            .filter_map(|r| Some(r.spec::<MeshTrust>()?.trust_domain.clone()))
+            .collect(),
+        zone: &settings.zone,
+    };
+    for service in pass.in_mesh(MESH_SERVICE, mesh).into_iter().filter(|s| is_local(s)) {
+        let Some(spec) = service.spec::<MeshService>() else { continue };
+        let selected: Vec<_> = world.dataplanes.iter().filter(|d| selects(spec, d)).collect();
+        let mut proxies = DataplaneProxies::default();
+        for dataplane in &selected {
+            proxies.total += 1;
+            proxies.connected += u32::from(is_online(pass.state(), dataplane));
+            proxies.healthy += u32::from(dataplane.spec::<Dataplane>().is_some_and(|d| serves_all_ports(spec, d)));
+        }
+        let state = if proxies.healthy > 0 { ServiceState::Available } else { ServiceState::Unavailable };
+        let identities = world.identities_of(&selected);
+        if state != spec.state || identities != spec.identities {
+            let spec = MeshService { state, identities, ..spec.clone() };
+            match Spec::of(spec) {
+                Ok(spec) => pass.put(service.key.clone(), service.meta.labels.clone(), spec, None),
+                Err(error) => pass.fault(format!("{}: {error}", service.key)),
+            }
+        }
+        let mut status = service.status::<MeshServiceStatus>().cloned().unwrap_or_default();
+        status.tls = MeshServiceTls { status: Some(world.tls(&status, &selected)) };
+        status.dataplane_proxies = proxies;
+        pass.put_status(&service.key, status);
+    }
+}
+
+/// What services of a mesh are judged by.
+struct World<'a> {
+    dataplanes: Vec<Arc<Resource>>,
+    identities: Vec<Arc<Resource>>,
+    trust_domains: BTreeSet<String>,
+    zone: &'a str,
+}
+
+impl World<'_> {
+    /// The distinct SPIFFE IDs of the dataplanes under every identity that issues or names them.
+    fn identities_of(&self, dataplanes: &[&Arc<Resource>]) -> Vec<ServiceIdentity> {
+        let mut ids = BTreeSet::new();
+        for identity in self.identities.iter().filter(|i| is_ready(i, true)) {
+            let Some(spec) = identity.spec::<MeshIdentity>() else { continue };
+            for dataplane in dataplanes.iter().filter(|d| spec.specificity(&d.meta.labels).is_some()) {
+                if let Ok(id) = authority::spiffe_id(identity, &dataplane.meta.labels, self.zone) {
+                    ids.insert(id);
+                }
+            }
+        }
+        ids.into_iter().map(|value| ServiceIdentity { kind: ServiceIdentityType::SpiffeId, value }).collect()
+    }
+
+    /// Once ready a service stays ready while the mesh has any identity.
+    fn tls(&self, status: &MeshServiceStatus, dataplanes: &[&Arc<Resource>]) -> TlsStatus {
+        if self.identities.is_empty() {
+            return TlsStatus::NotReady;
+        }
+        let was_ready = status.tls.status == Some(TlsStatus::Ready);
+        if was_ready || dataplanes.iter().all(|dataplane| self.takes_mtls(dataplane)) {
+            TlsStatus::Ready
+        } else {
+            TlsStatus::NotReady
+        }
+    }
+
+    /// Whether the dataplane's identity is ready and somebody can verify it.
+    fn takes_mtls(&self, dataplane: &Resource) -> bool {
+        let Some(identity) = authority::best_match(&self.identities, &dataplane.meta.labels) else { return false };
+        let Some(spec) = identity.spec::<MeshIdentity>() else { return false };
+        let is_spire = spec.provider.as_ref().is_some_and(|p| p.kind == ProviderType::Spire);
+        let is_trusted =
+            || authority::trust_domain(identity, self.zone).is_ok_and(|domain| self.trust_domains.contains(&domain));
+        is_ready(identity, false) && (is_spire || is_trusted())
+    }
+}
+
+/// Whether an identity is ready; `or_partly` also takes one that only names its dataplanes.
+fn is_ready(identity: &Resource, or_partly: bool) -> bool {
+    let ready = identity.status::<MeshIdentityStatus>().and_then(|s| s.condition("Ready"));
+    ready.is_some_and(|c| c.status == ConditionStatus::True || (or_partly && c.reason == "PartiallyReady"))
+}
