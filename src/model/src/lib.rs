@@ -8,6 +8,7 @@
 //! `kinds/`. Adding one costs its file and one line in the table.
 
 pub mod codec;
+pub mod defaults;
 pub mod descriptor;
 pub mod go_template;
 pub mod key;
@@ -22,6 +23,7 @@ pub mod resource;
 pub mod sni;
 pub mod spiffe;
 pub mod violation;
+pub mod yaml;
 
 pub use codec::{Codec, DecodeError, Document};
 pub use descriptor::{Descriptor, Form, KdsFlags, Kind, Scope};

@@ -19,7 +19,7 @@ pub struct ChangeBatch {
 }
 
 /// What a reader of the feed receives.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// Everything, at the snapshot's revision: forget what you knew.
     Snapshot(Snapshot),
@@ -50,32 +50,23 @@ impl KindFilter {
 /// The writing end of the feed: a backend publishes each new state here.
 #[derive(Debug)]
 pub struct Feed {
-    sender: watch::Sender<SnapshotCell>,
-}
-
-#[derive(Clone)]
-struct SnapshotCell(Snapshot);
-
-impl std::fmt::Debug for SnapshotCell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "revision {}", self.0.revision())
-    }
+    sender: watch::Sender<Snapshot>,
 }
 
 impl Feed {
     /// A feed that starts at `state`.
     pub fn new(state: State) -> Self {
-        Self { sender: watch::Sender::new(SnapshotCell(Arc::new(state))) }
+        Self { sender: watch::Sender::new(Arc::new(state)) }
     }
 
     /// The newest published state.
     pub fn snapshot(&self) -> Snapshot {
-        Arc::clone(&self.sender.borrow().0)
+        Arc::clone(&self.sender.borrow())
     }
 
     /// Publishes the next state; readers wake.
     pub fn publish(&self, state: State) {
-        self.sender.send_replace(SnapshotCell(Arc::new(state)));
+        self.sender.send_replace(Arc::new(state));
     }
 
     /// A reader that starts after `from`, or with a snapshot.
@@ -90,7 +81,7 @@ impl Feed {
 /// slow reader costs nothing, and one that is too far behind gets a snapshot.
 #[derive(Debug)]
 pub struct Watch {
-    receiver: watch::Receiver<SnapshotCell>,
+    receiver: watch::Receiver<Snapshot>,
     cursor: Option<Revision>,
     filter: KindFilter,
     /// Batches that were fetched and not yet delivered, newest first.
@@ -105,7 +96,7 @@ impl Watch {
                 return Some(Event::Batch(batch));
             }
             self.receiver.changed().await.ok()?;
-            let snapshot = Arc::clone(&self.receiver.borrow_and_update().0);
+            let snapshot = Arc::clone(&self.receiver.borrow_and_update());
             let newest = snapshot.revision();
             let from = self.cursor.replace(newest);
             let Some(missed) = from.and_then(|from| self.missed(&snapshot, from)) else {

@@ -26,7 +26,7 @@ pub struct Page {
     pub items: Vec<Arc<Resource>>,
     /// How many match in all.
     pub total: usize,
-    /// The offset of the next page; `None` on the last.
+    /// The offset of the next page; `None` on the last, and on an empty one.
     pub next: Option<usize>,
 }
 
@@ -35,16 +35,20 @@ impl State {
     pub fn list(&self, query: &Query, matches: impl Fn(&Resource) -> bool) -> Page {
         let mut items = Vec::new();
         let mut total = 0;
-        for resource in self.of_kind(query.kind) {
-            if query.mesh.as_deref().is_some_and(|mesh| &*resource.key.mesh != mesh) || !matches(resource) {
-                continue;
+        let mut visit = |resource: &Arc<Resource>| {
+            if matches(resource) {
+                if total >= query.offset && items.len() < query.size {
+                    items.push(Arc::clone(resource));
+                }
+                total += 1;
             }
-            if total >= query.offset && items.len() < query.size {
-                items.push(Arc::clone(resource));
-            }
-            total += 1;
+        };
+        match &query.mesh {
+            Some(mesh) => self.in_mesh(query.kind, mesh).for_each(&mut visit),
+            None => self.of_kind(query.kind).for_each(&mut visit),
         }
         let end = query.offset.saturating_add(items.len());
-        Page { items, total, next: (end < total).then_some(end) }
+        let next = (!items.is_empty() && end < total).then_some(end);
+        Page { items, total, next }
     }
 }

@@ -33,6 +33,13 @@ pub struct State {
     recent: Vector<Arc<ChangeBatch>>,
 }
 
+/// A state is large: it shows its position and size only.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revision {} with {} resources", self.revision, self.len())
+    }
+}
+
 /// A shared, immutable [`State`].
 pub type Snapshot = Arc<State>;
 

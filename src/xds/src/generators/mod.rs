@@ -6,12 +6,16 @@ pub mod blocks;
 pub mod direct_access;
 pub mod dns;
 pub mod dynamic_config;
+pub mod external_tls;
 pub mod identity;
 pub mod inbound;
 pub mod internal_addresses;
 pub mod outbound;
 pub mod tls;
 pub mod transparent_proxy;
+pub mod zone_egress;
+pub mod zone_ingress;
+pub mod zone_listener;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Kuma's data-driven cases, one file a family.
 
+mod bootstrap;
 mod documents;
 mod matchers;
 mod rest;

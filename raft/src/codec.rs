@@ -1,0 +1,115 @@
+//! Bytes on disk and between replicas: the only place that knows bincode.
+//!
+//! A record is `format (1 byte) | xxh3-64 of the body (8 bytes, little endian) | body`. The body is
+//! bincode with fixed-width little-endian integers. Only closed structs without serde attributes
+//! travel here; resource specs are JSON text inside them, because bincode cannot carry
+//! self-describing values.
+
+use bincode::Options;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The format that this build writes, and the newest that it reads.
+pub(crate) const FORMAT: u8 = 1;
+
+/// No record is larger. Also bounds what a corrupted length can make the decoder allocate.
+pub(crate) const RECORD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+const HEAD_BYTES: usize = 9;
+
+/// Why a record could not be written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    /// A newer build wrote it.
+    #[error("written by a newer version (format {found}, this build reads up to {FORMAT})")]
+    Newer {
+        /// The format byte of the record.
+        found: u8,
+    },
+    /// It names a resource kind that this build does not know.
+    #[error("written by a newer version (unknown resource kind {0})")]
+    UnknownKind(String),
+    /// A newer build enabled a sealing key that this replica lacks, or the key file was lost.
+    #[error("sealed with key {0}, which this replica does not have")]
+    MissingKey(u32),
+    /// The bytes are not what was written.
+    #[error("corrupted: {0}")]
+    Corrupted(String),
+    /// The value is larger than a record may be.
+    #[error("larger than {RECORD_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().with_limit(RECORD_BYTES_MAX).reject_trailing_bytes()
+}
+
+/// Encodes a record.
+///
+/// # Errors
+/// [`CodecError::TooLarge`]; records have no shape that bincode refuses.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let body = options().serialize(value).map_err(|_| CodecError::TooLarge)?;
+    let mut record = Vec::with_capacity(HEAD_BYTES + body.len());
+    record.push(FORMAT);
+    record.extend_from_slice(&xxh3_64(&body).to_le_bytes());
+    record.extend_from_slice(&body);
+    Ok(record)
+}
+
+/// Decodes a record that [`encode`] made.
+///
+/// # Errors
+/// [`CodecError::Newer`] and [`CodecError::Corrupted`].
+pub(crate) fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, CodecError> {
+    let Some((&format, rest)) = record.split_first() else {
+        return Err(CodecError::Corrupted("empty record".to_owned()));
+    };
+    if format > FORMAT {
+        return Err(CodecError::Newer { found: format });
+    }
+    let Some((checksum, body)) = rest.split_first_chunk::<8>() else {
+        return Err(CodecError::Corrupted("short record".to_owned()));
+    };
+    if format == 0 || xxh3_64(body) != u64::from_le_bytes(*checksum) {
+        return Err(CodecError::Corrupted("checksum does not match".to_owned()));
+    }
+    options().deserialize(body).map_err(|e| CodecError::Corrupted(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_these_bytes() {
+        let record = encode(&(7u64, "ab".to_owned(), Some(1u32))).unwrap();
+        assert_eq!(record[0], 1);
+        assert_eq!(
+            &record[9..],
+            [7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', 1, 1, 0, 0, 0].as_slice()
+        );
+        assert_eq!(decode::<(u64, String, Option<u32>)>(&record).unwrap(), (7, "ab".to_owned(), Some(1)));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let record = encode(&(7u64, vec![1u8, 2, 3])).unwrap();
+        for byte in 0..record.len() {
+            for bit in 0..8 {
+                let mut bad = record.clone();
+                bad[byte] ^= 1 << bit;
+                assert!(decode::<(u64, Vec<u8>)>(&bad).is_err(), "byte {byte} bit {bit}");
+            }
+            assert!(decode::<(u64, Vec<u8>)>(&record[..byte]).is_err(), "cut at {byte}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_corruption() {
+        let mut record = encode(&1u64).unwrap();
+        record[0] = FORMAT + 1;
+        assert_eq!(decode::<u64>(&record), Err(CodecError::Newer { found: FORMAT + 1 }));
+    }
+}

@@ -1,0 +1,328 @@
+//! The log and the hard state: what a replica must not forget.
+//!
+//! [`LogBackend`] is the seam to the disk: eight methods, so that the engine can be replaced and
+//! faults can be put in. [`LogStore`] is openraft's view of it. Appended entries are readable at
+//! once and durable when the flusher says so; it makes one fsync for all that queued up meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
+
+use crate::codec::{self, CodecError};
+use crate::flusher::{Flusher, Job};
+use crate::record::{EntryRecord, LogIdRecord, VoteRecord};
+use crate::types::{
+    Entry, LogId, StorageError, TypeConfig, Vote, entry, entry_record, log_id, log_id_record, vote, vote_record,
+};
+
+/// Bytes of entries that one read returns at most, so that one message never outgrows the
+/// transport. At least one entry is always returned.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// Entries and bytes of them that are kept decoded, for the appliers and followers that read them
+/// right after they were written.
+const RECENT_ENTRIES_MAX: usize = 128;
+const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+
+/// A place that keeps numbered entries and a few named values. Writes are readable at once; they
+/// are durable, in the order in which they were made, when [`LogBackend::sync`] returns.
+pub(crate) trait LogBackend: Debug + Send + Sync + 'static {
+    /// Adds entries with consecutive indexes, all or none of them.
+    fn append(&self, entries: &[(u64, Vec<u8>)]) -> io::Result<()>;
+    /// The entries from `from` up to but without `to`, in order; stops early, but never before the
+    /// first, when they exceed `bytes_max`.
+    fn range(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(u64, Vec<u8>)>>;
+    /// The entry with the highest index.
+    fn last(&self) -> io::Result<Option<(u64, Vec<u8>)>>;
+    /// Removes all entries from this index on.
+    fn truncate(&self, from: u64) -> io::Result<()>;
+    /// Removes all entries up to and with this index.
+    fn purge(&self, upto: u64) -> io::Result<()>;
+    /// Sets a named value.
+    fn put(&self, name: &str, value: &[u8]) -> io::Result<()>;
+    /// A named value.
+    fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Makes everything durable that was written before the call.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The decoded tail of the log.
+#[derive(Debug, Default)]
+struct Recent {
+    entries: BTreeMap<u64, Entry>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry_bytes(&entry);
+        self.entries.insert(entry.log_id.index, entry);
+        while self.entries.len() > RECENT_ENTRIES_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some((_, oldest)) = self.entries.pop_first() else { break };
+            self.bytes -= entry_bytes(&oldest);
+        }
+    }
+
+    fn truncate(&mut self, from: u64) {
+        let gone = self.entries.split_off(&from);
+        self.bytes -= gone.values().map(entry_bytes).sum::<usize>();
+    }
+
+    /// The entries of `from..to` as far as [`READ_BYTES_MAX`] goes; `None` when the first is not here.
+    fn range(&self, from: u64, to: u64, bytes_max: usize) -> Option<Vec<Entry>> {
+        self.entries.get(&from)?;
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for entry in self.entries.range(from..to).map(|(_, entry)| entry) {
+            bytes += entry_bytes(entry);
+            if bytes > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(entry.clone());
+        }
+        Some(found)
+    }
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(command) => command.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
+/// openraft's log storage on a [`LogBackend`]. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStore {
+    backend: Arc<dyn LogBackend>,
+    flusher: Flusher,
+    recent: Arc<Mutex<Recent>>,
+}
+
+impl LogStore {
+    /// The log on `backend`, checked from end to end: every entry is readable and none is missing.
+    ///
+    /// # Errors
+    /// What [`LogBackend`] says, or the first fault of a record as [`io::ErrorKind::InvalidData`]
+    /// with a [`CodecError`] inside.
+    pub(crate) fn open(backend: Arc<dyn LogBackend>, flusher: Flusher) -> io::Result<Self> {
+        let log = Self { backend, flusher, recent: Arc::default() };
+        let mut next = match log.purged()? {
+            // A crash may have cut a purge short.
+            Some(purged) => {
+                log.backend.purge(purged.index)?;
+                purged.index + 1
+            }
+            None => 0,
+        };
+        if let Some((last, _)) = log.backend.last()? {
+            while next <= last {
+                for entry in log.read(next, last + 1, READ_BYTES_MAX)? {
+                    if entry.log_id.index != next {
+                        return Err(corrupted(format!("log entry {next} is missing")));
+                    }
+                    next += 1;
+                }
+            }
+        }
+        log.hard::<VoteRecord>(VOTE)?;
+        Ok(log)
+    }
+
+    /// Whether nothing was ever written.
+    pub(crate) fn is_pristine(&self) -> io::Result<bool> {
+        Ok(self.backend.last()?.is_none() && self.hard::<VoteRecord>(VOTE)?.is_none() && self.purged()?.is_none())
+    }
+
+    /// The last entry that was removed because a snapshot covers it.
+    pub(crate) fn purged(&self) -> io::Result<Option<LogId>> {
+        Ok(self.hard::<LogIdRecord>(PURGED)?.map(log_id))
+    }
+
+    fn hard<T: serde::de::DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        match self.backend.get(name)? {
+            None => Ok(None),
+            Some(bytes) => codec::decode(&bytes).map(Some).map_err(invalid),
+        }
+    }
+
+    fn set_hard<T: serde::Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        self.backend.put(name, &codec::encode(value).map_err(invalid)?)
+    }
+
+    /// Reads entries; an empty answer to a non-empty range is a fault.
+    fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        if let Some(found) = self.recent.lock().unwrap_or_else(PoisonError::into_inner).range(from, to, bytes_max) {
+            return Ok(found);
+        }
+        let records = self.backend.range(from, to, bytes_max)?;
+        if records.is_empty() {
+            return Err(corrupted(format!("log entry {from} is missing")));
+        }
+        records
+            .into_iter()
+            .map(|(index, bytes)| {
+                let record: EntryRecord = codec::decode(&bytes).map_err(invalid)?;
+                if record.log_id.index != index {
+                    return Err(corrupted(format!("log entry {index} says that it is {}", record.log_id.index)));
+                }
+                Ok(entry(record))
+            })
+            .collect()
+    }
+
+    fn append_entries(&self, entries: Vec<Entry>) -> io::Result<()> {
+        let records = entries
+            .iter()
+            .map(|e| Ok((e.log_id.index, codec::encode(&entry_record(e)).map_err(invalid)?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        self.backend.append(&records)?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            recent.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Waits for a sync that covers all that was written before.
+    async fn synced(&self) -> io::Result<()> {
+        let (done, synced) = tokio::sync::oneshot::channel();
+        self.flusher.queue(Job::Wait(done))?;
+        synced.await.map_err(|_| io::Error::other("flusher stopped"))?
+    }
+}
+
+pub(crate) fn invalid(error: CodecError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn corrupted(what: String) -> io::Error {
+    invalid(CodecError::Corrupted(what))
+}
+
+pub(crate) fn storage_error(verb: ErrorVerb, subject: ErrorSubject<u64>, error: &io::Error) -> StorageError {
+    StorageIOError::new(subject, verb, openraft::AnyError::new(error)).into()
+}
+
+fn read_error(error: &io::Error) -> StorageError {
+    storage_error(ErrorVerb::Read, ErrorSubject::Logs, error)
+}
+
+fn write_error(error: &io::Error) -> StorageError {
+    storage_error(ErrorVerb::Write, ErrorSubject::Logs, error)
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(from) => from + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(to) => to + 1,
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => u64::MAX,
+        };
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        if let Some(found) = self.recent.lock().unwrap_or_else(PoisonError::into_inner).range(from, to, usize::MAX)
+            && found.last().is_some_and(|last| last.log_id.index + 1 == to)
+        {
+            return Ok(found);
+        }
+        let records = self.backend.range(from, to, usize::MAX).map_err(|e| read_error(&e))?;
+        records
+            .into_iter()
+            .map(|(_, bytes)| Ok(entry(codec::decode(&bytes).map_err(|e| read_error(&invalid(e)))?)))
+            .collect()
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        self.read(start, end, READ_BYTES_MAX).map_err(|e| read_error(&e))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let purged = self.purged().map_err(|e| read_error(&e))?;
+        let last = self.backend.last().map_err(|e| read_error(&e))?;
+        let last = match last {
+            Some((_, bytes)) => {
+                let record: EntryRecord = codec::decode(&bytes).map_err(|e| read_error(&invalid(e)))?;
+                Some(log_id(record.log_id))
+            }
+            None => None,
+        };
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        let error = |e: io::Error| storage_error(ErrorVerb::Write, ErrorSubject::Vote, &e);
+        self.set_hard(VOTE, &vote_record(vote)).map_err(error)?;
+        self.synced().await.map_err(error)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        let record = self.hard(VOTE).map_err(|e| storage_error(ErrorVerb::Read, ErrorSubject::Vote, &e))?;
+        Ok(record.map(vote))
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        // Not synced: it only saves a restarted replica the wait for the leader.
+        self.set_hard(COMMITTED, &committed.as_ref().map(log_id_record)).map_err(|e| write_error(&e))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        let record: Option<Option<LogIdRecord>> = self.hard(COMMITTED).map_err(|e| read_error(&e))?;
+        Ok(record.flatten().map(log_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.append_entries(entries.into_iter().collect()).map_err(|e| write_error(&e))?;
+        self.flusher.queue(Job::Log(callback)).map_err(|e| write_error(&e))
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).truncate(log_id.index);
+        self.backend.truncate(log_id.index).map_err(|e| write_error(&e))?;
+        self.synced().await.map_err(|e| write_error(&e))
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        // The mark first: a crash in between leaves entries that the next start removes.
+        self.set_hard(PURGED, &log_id_record(&log_id)).map_err(|e| write_error(&e))?;
+        self.backend.purge(log_id.index).map_err(|e| write_error(&e))?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = recent.entries.split_off(&(log_id.index + 1));
+        recent.bytes = kept.values().map(entry_bytes).sum();
+        recent.entries = kept;
+        Ok(())
+    }
+}

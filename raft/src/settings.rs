@@ -1,0 +1,65 @@
+//! How a replica is configured.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use openraft::SnapshotPolicy;
+
+use crate::errors::OpenError;
+
+/// Settings of a replica. [`Settings::new`] gives sane values for all but the directory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where everything is kept. Created when missing.
+    pub data_dir: PathBuf,
+    /// File with the sealing keys; by default `cluster.keys` in the data directory. Keep it
+    /// elsewhere when a stolen disk must not show secrets.
+    pub key_file: Option<PathBuf>,
+    /// How often the leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long, at least, followers wait for the leader before they elect another.
+    pub election_timeout_min: Duration,
+    /// How long at most.
+    pub election_timeout_max: Duration,
+    /// How long a write or a consistent read waits for a leader and for a majority.
+    pub commit_timeout: Duration,
+    /// A snapshot is taken after this many log entries.
+    pub snapshot_after_entries: u64,
+    /// How many entries before the snapshot are kept for followers that are a little behind.
+    pub entries_kept: u64,
+}
+
+impl Settings {
+    /// Defaults, with this data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            key_file: None,
+            heartbeat: Duration::from_millis(200),
+            election_timeout_min: Duration::from_millis(1000),
+            election_timeout_max: Duration::from_millis(2000),
+            commit_timeout: Duration::from_secs(5),
+            snapshot_after_entries: 5000,
+            entries_kept: 1000,
+        }
+    }
+
+    /// openraft's configuration.
+    pub(crate) fn openraft(&self) -> Result<openraft::Config, OpenError> {
+        let config = openraft::Config {
+            cluster_name: "kuma-cp".to_owned(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(self.election_timeout_min),
+            election_timeout_max: millis(self.election_timeout_max),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_after_entries),
+            max_in_snapshot_log_to_keep: self.entries_kept,
+            replication_lag_threshold: self.snapshot_after_entries,
+            ..openraft::Config::default()
+        };
+        config.validate().map_err(|e| OpenError::Settings(e.to_string()))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

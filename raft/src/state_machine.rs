@@ -1,0 +1,184 @@
+//! Applies committed entries to the state and publishes it.
+//!
+//! No I/O and no waiting here while entries are applied: openraft runs this in one task, and all
+//! writers wait for it. Snapshots are built from a clone of the state, which shares everything.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, RaftTypeConfig, Snapshot};
+use store::{Feed, State};
+
+use crate::codec::CodecError;
+use crate::keys::Keys;
+use crate::log::{invalid, storage_error};
+use crate::snapshot::{self, Contents, SnapshotDir, SnapshotFile};
+use crate::types::{Command, Entry, LogId, Membership, Outcome, Response, SnapshotMeta, StorageError, TypeConfig};
+
+type Current = Arc<Mutex<Option<(SnapshotMeta, SnapshotFile)>>>;
+
+/// The replicated state machine: [`State`], at a position of the log.
+#[derive(Debug)]
+pub(crate) struct StateMachine {
+    state: State,
+    applied: Option<LogId>,
+    membership: Membership,
+    feed: Arc<Feed>,
+    keys: Keys,
+    snapshots: SnapshotDir,
+    current: Current,
+}
+
+impl StateMachine {
+    /// The state machine at its newest snapshot, and the feed that it publishes to.
+    ///
+    /// # Errors
+    /// The disk's, or the fault of the snapshot as [`io::ErrorKind::InvalidData`].
+    pub(crate) fn open(snapshots: SnapshotDir, keys: Keys) -> io::Result<(Self, Arc<Feed>)> {
+        let (state, meta, current) = match snapshots.newest()? {
+            None => (State::new(), SnapshotMeta::default(), None),
+            Some(file) => {
+                let Contents { meta, state } = snapshot::read(&file, &keys.current())?;
+                (state, meta.clone(), Some((meta, file)))
+            }
+        };
+        let feed = Arc::new(Feed::new(state.clone()));
+        let machine = Self {
+            state,
+            applied: meta.last_log_id,
+            membership: meta.last_membership,
+            feed: Arc::clone(&feed),
+            keys,
+            snapshots,
+            current: Arc::new(Mutex::new(current)),
+        };
+        Ok((machine, feed))
+    }
+
+    /// The last entry in the state.
+    pub(crate) fn applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
+    fn commit(&mut self, command: &Command, term: u64) -> Result<Vec<Outcome>, CodecError> {
+        let command = command.decode(&self.keys.current())?;
+        Ok(command.txns.iter().map(|txn| self.state.apply(txn, command.at, term)).collect())
+    }
+}
+
+fn snapshot_error(verb: ErrorVerb, error: &io::Error) -> StorageError {
+    storage_error(verb, ErrorSubject::Snapshot(None), error)
+}
+
+/// Runs disk work off the asynchronous threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Response>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let before = self.state.revision();
+        let mut responses = Vec::new();
+        for entry in entries {
+            let outcomes = match &entry.payload {
+                EntryPayload::Blank => Vec::new(),
+                EntryPayload::Normal(command) => {
+                    self.commit(command, entry.log_id.leader_id.term).map_err(|error| {
+                        tracing::error!(%error, index = entry.log_id.index, "entry cannot be applied, replica stops");
+                        storage_error(ErrorVerb::Read, ErrorSubject::Apply(entry.log_id), &invalid(error))
+                    })?
+                }
+                EntryPayload::Membership(members) => {
+                    self.membership = Membership::new(Some(entry.log_id), members.clone());
+                    Vec::new()
+                }
+            };
+            self.applied = Some(entry.log_id);
+            responses.push(Response { outcomes });
+        }
+        if self.state.revision() != before {
+            self.feed.publish(self.state.clone());
+        }
+        Ok(responses)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let last = self.applied.map_or((0, 0), |id| (id.leader_id.term, id.leader_id.node_id));
+        let index = self.applied.map_or(0, |id| id.index);
+        SnapshotBuilder {
+            meta: SnapshotMeta {
+                last_log_id: self.applied,
+                last_membership: self.membership.clone(),
+                snapshot_id: format!("{}-{}-{index}", last.0, last.1),
+            },
+            state: self.state.clone(),
+            keys: self.keys.clone(),
+            snapshots: self.snapshots.clone(),
+            current: Arc::clone(&self.current),
+        }
+    }
+
+    async fn begin_receiving_snapshot(
+        &mut self,
+    ) -> Result<Box<<TypeConfig as RaftTypeConfig>::SnapshotData>, StorageError> {
+        self.snapshots.receive().map(Box::new).map_err(|e| snapshot_error(ErrorVerb::Write, &e))
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, received: Box<SnapshotFile>) -> Result<(), StorageError> {
+        let (keys, snapshots, wanted) = (self.keys.current(), self.snapshots.clone(), meta.clone());
+        let (contents, file) = blocking(move || {
+            let contents = snapshot::read(&received, &keys)?;
+            if contents.meta.last_log_id != wanted.last_log_id {
+                return Err(invalid(CodecError::Corrupted("snapshot is not the announced one".to_owned())));
+            }
+            let file = snapshots.keep(*received, &contents.meta)?;
+            Ok((contents, file))
+        })
+        .await
+        .map_err(|e| snapshot_error(ErrorVerb::Write, &e))?;
+        self.applied = contents.meta.last_log_id;
+        self.membership = contents.meta.last_membership.clone();
+        self.state = contents.state;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((contents.meta, file));
+        self.feed.publish(self.state.clone());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(current.map(|(meta, file)| Snapshot { meta, snapshot: Box::new(file) }))
+    }
+}
+
+/// Writes the snapshot of one moment.
+#[derive(Debug)]
+pub(crate) struct SnapshotBuilder {
+    meta: SnapshotMeta,
+    state: State,
+    keys: Keys,
+    snapshots: SnapshotDir,
+    current: Current,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let (meta, state, keys) = (self.meta.clone(), self.state.clone(), self.keys.current());
+        let snapshots = self.snapshots.clone();
+        let file = blocking(move || snapshots.write(&meta, &state, &keys))
+            .await
+            .map_err(|e| snapshot_error(ErrorVerb::Write, &e))?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.meta.clone(), file.clone()));
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(file) })
+    }
+}

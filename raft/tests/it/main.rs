@@ -1,0 +1,5 @@
+//! The replicated store, seen from outside.
+
+mod alone;
+mod fixture;
+mod restart;
