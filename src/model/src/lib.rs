@@ -10,6 +10,7 @@
 pub mod codec;
 pub mod defaults;
 pub mod descriptor;
+pub mod document;
 pub mod go_template;
 pub mod key;
 pub mod kinds;
@@ -20,6 +21,7 @@ pub mod mustache;
 pub mod names;
 pub mod registry;
 pub mod resource;
+pub mod schema;
 pub mod sni;
 pub mod spiffe;
 pub mod violation;
