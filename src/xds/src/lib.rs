@@ -13,9 +13,11 @@ pub mod policies;
 pub mod proxy_config;
 pub mod resource_set;
 pub mod session;
+pub mod view;
 
 pub use model::Kri;
 pub use model::kinds::protocol::{self, Protocol};
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
 pub use resource_set::{Messages, Origin, ResourceSet};
 pub use session::Session;
+pub use view::{MeshView, Touched, ViewSettings};

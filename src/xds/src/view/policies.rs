@@ -1,0 +1,119 @@
+//! The policies of a mesh, and the rules that they make for its dataplanes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use imbl::OrdMap;
+use model::kinds::target_ref::BackendRef;
+use model::{Key, Kind, Labels, Resource, registry};
+use policy::{Destinations, Policy, PolicySet, RuleBook};
+use serde_json::Value;
+
+use super::label_index::SelectorIndex;
+
+/// Policies that send traffic to other destinations than their target.
+const ROUTES: [Kind; 2] = [registry::MESH_HTTP_ROUTE, registry::MESH_TCP_ROUTE];
+
+/// All policies of a mesh and everything that they can refer to. A value is never changed: as long as
+/// two views share it, every dataplane that did not change itself has the same rules in both.
+#[derive(Debug, Default)]
+pub struct Policies {
+    sets: OrdMap<Kind, Arc<PolicySet>>,
+    destinations: Arc<Destinations>,
+    books: BTreeMap<Kind, OnceLock<RuleBook>>,
+    /// Routes by the labels of the backends that they lead to.
+    routes: SelectorIndex<Key>,
+}
+
+impl Policies {
+    fn new(sets: OrdMap<Kind, Arc<PolicySet>>, destinations: Arc<Destinations>, routes: SelectorIndex<Key>) -> Self {
+        let books = sets.keys().map(|kind| (*kind, OnceLock::new())).collect();
+        Self { sets, destinations, books, routes }
+    }
+
+    /// The same policies among other destinations.
+    pub(super) fn with_destinations(&self, destinations: Destinations) -> Self {
+        Self::new(self.sets.clone(), Arc::new(destinations), self.routes.clone())
+    }
+
+    /// The policies after a change of one.
+    pub(super) fn with(&self, key: &Key, after: Option<&Arc<Resource>>) -> Self {
+        let kind = key.kind;
+        let set = match self.sets.get(&kind) {
+            Some(set) => set.with(key, after),
+            None => PolicySet::new(kind, after),
+        };
+        let mut routes = self.routes.clone();
+        if let Some(before) = self.get(key) {
+            backends_of(before).iter().for_each(|labels| routes.remove(key, labels));
+        }
+        let mut sets = self.sets.clone();
+        if set.policies().is_empty() && set.faults().is_empty() {
+            sets.remove(&kind);
+        } else {
+            if let Some(after) = set.policies().iter().find(|policy| policy.resource.key == *key) {
+                backends_of(after).iter().for_each(|labels| routes.insert(key, labels));
+            }
+            sets.insert(kind, Arc::new(set));
+        }
+        Self::new(sets, Arc::clone(&self.destinations), routes)
+    }
+
+    /// The policies of a kind; `None` when there are none.
+    pub fn of_kind(&self, kind: Kind) -> Option<&Arc<PolicySet>> {
+        self.sets.get(&kind)
+    }
+
+    /// The kinds of which there are policies.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.sets.keys().copied()
+    }
+
+    /// The rules of a kind, for all dataplanes; `None` when there are no policies of that kind.
+    pub fn book(&self, kind: Kind) -> Option<&RuleBook> {
+        let book = self.books.get(&kind)?;
+        let set = self.sets.get(&kind)?;
+        Some(book.get_or_init(|| RuleBook::new(Arc::clone(set), Arc::clone(&self.destinations))))
+    }
+
+    /// What policies and backends can refer to.
+    pub fn destinations(&self) -> &Destinations {
+        &self.destinations
+    }
+
+    /// The policy with this key.
+    pub fn get(&self, key: &Key) -> Option<&Arc<Policy>> {
+        self.sets.get(&key.kind)?.policies().iter().find(|policy| policy.resource.key == *key)
+    }
+
+    /// Routes that may lead to a destination with these labels.
+    pub(super) fn routes_to<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.routes.candidates(labels).filter_map(|key| self.get(key))
+    }
+}
+
+/// The labels of every backend that a route may send traffic to.
+fn backends_of(policy: &Policy) -> Vec<Labels> {
+    let mut found = Vec::new();
+    if ROUTES.contains(&policy.resource.key.kind) {
+        policy.frame.to.iter().for_each(|item| collect_backends(&item.conf, &mut found));
+    }
+    found
+}
+
+fn collect_backends(value: &Value, found: &mut Vec<Labels>) {
+    let mut read = |value: &Value| {
+        if let Ok(backend) = serde_json::from_value::<BackendRef>(value.clone()) {
+            found.push(backend.target.labels.unwrap_or_default());
+        }
+    };
+    match value {
+        Value::Object(fields) => {
+            fields.get("backendRefs").and_then(Value::as_array).into_iter().flatten().for_each(&mut read);
+            fields.get("backendRef").into_iter().for_each(&mut read);
+            fields.values().for_each(|field| collect_backends(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_backends(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
