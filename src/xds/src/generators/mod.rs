@@ -3,9 +3,11 @@
 
 pub mod admin;
 pub mod blocks;
+pub mod dataplane;
 pub mod direct_access;
 pub mod dns;
 pub mod dynamic_config;
+pub mod external_service;
 pub mod external_tls;
 pub mod identity;
 pub mod inbound;
