@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::kinds::target_ref::BackendRef;
+use model::registry::MESH_SERVICE;
+use policy::ResourceRule;
+use serde::de::DeserializeOwned;
 
 use crate::envoy::endpoint::ClusterLoadAssignment;
 use crate::generators::outbound::{self, DestinationPort, Outbound, OutboundTraits, Split};
 use crate::generators::tls::TlsIdentity;
 use crate::names::Kri;
+use crate::proxy_config::PolicyFault;
 use crate::resource_set::{EndpointsResource, Origin, ResourceSet};
+use crate::view::MeshView;
 
 /// The picture of a mesh, as far as routes need it.
 pub trait Destinations {
@@ -24,6 +29,25 @@ pub trait Destinations {
 
     /// The endpoints of a destination port, as the endpoints of the cluster `cluster`.
     fn load_assignment(&self, cluster: &str, destination: &Kri) -> Arc<ClusterLoadAssignment>;
+}
+
+impl Destinations for MeshView {
+    fn port(&self, kri: &Kri) -> Option<DestinationPort> {
+        Some(MeshView::port(self, kri)?.port.clone())
+    }
+
+    fn resolve(&self, namespace: &str, backend: &BackendRef) -> Option<Kri> {
+        let kri = policy::backend::resolve(namespace, backend, self.policies().destinations())?.kri;
+        if kri.kind == MESH_SERVICE && kri.section.is_empty() {
+            return Some(MeshView::port(self, &kri)?.port.kri.clone());
+        }
+        Some(kri)
+    }
+
+    fn load_assignment(&self, cluster: &str, destination: &Kri) -> Arc<ClusterLoadAssignment> {
+        let endpoints = MeshView::port(self, destination).map(|port| port.endpoints.endpoints.as_slice());
+        Arc::new(outbound::load_assignment(cluster, endpoints.unwrap_or_default()))
+    }
 }
 
 /// What is the same for all outbounds of a proxy.
@@ -89,4 +113,23 @@ impl Clusters {
             set.add_cluster(cluster);
         }
     }
+}
+
+/// Reads the merged conf of a route. When that fails, the policy of the highest precedence that
+/// contributes to it is at fault.
+pub(super) fn read_conf<T>(rule: &ResourceRule, faults: &mut Vec<PolicyFault>) -> Option<Arc<T>>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
+    let error = match rule.conf.typed() {
+        Ok(conf) => return Some(conf),
+        Err(error) => error.to_string(),
+    };
+    if let Some(origin) = rule.origin.last() {
+        let fault = PolicyFault { key: origin.policy.resource.key.clone(), message: error };
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    }
+    None
 }

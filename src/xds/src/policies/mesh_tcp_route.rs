@@ -2,11 +2,16 @@
 //! Resource: Kuma `MeshTCPRoute`. Makes the listener, clusters and endpoints of every outbound that is
 //! not HTTP, and of an HTTP one that only MeshTCPRoutes name.
 
+use std::sync::Arc;
+
+use model::Kri;
 use model::kinds::mesh_tcp_route::Rule;
+use policy::Rules;
 use serde::Deserialize;
 
-use super::destinations::{Backend, Clusters, OutboundInputs};
+use super::destinations::{Backend, Clusters, OutboundInputs, read_conf};
 use crate::generators::outbound::{Outbound, Split, tcp_listener};
+use crate::proxy_config::PolicyFault;
 use crate::resource_set::ResourceSet;
 
 /// The merged conf of all routes for one destination.
@@ -21,15 +26,28 @@ pub struct TcpRouteConf {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TcpRules {
     /// The conf, when a MeshTCPRoute names the destination.
-    pub conf: Option<TcpRouteConf>,
+    pub conf: Option<Arc<TcpRouteConf>>,
     /// Namespace of the MeshTCPRoute of the highest precedence.
     pub namespace: String,
     /// Whether a MeshHTTPRoute names the destination: then requests are routed, not connections.
     pub has_http_route: bool,
 }
 
+impl TcpRules {
+    /// What the matched MeshTCPRoutes and MeshHTTPRoutes say of a destination.
+    pub fn of(tcp: &Rules, http: &Rules, destination: &Kri, faults: &mut Vec<PolicyFault>) -> Self {
+        let rule = tcp.to.compute(destination);
+        let last = rule.and_then(|rule| rule.origin.last());
+        Self {
+            conf: rule.and_then(|rule| read_conf(rule, faults)),
+            namespace: last.map(|origin| origin.policy.kri.namespace.to_string()).unwrap_or_default(),
+            has_http_route: http.to.compute(destination).is_some(),
+        }
+    }
+}
+
 /// Makes the listeners, clusters and endpoints of all TCP outbounds.
-pub fn generate(inputs: &OutboundInputs<'_>, rules_of: impl Fn(&Outbound) -> TcpRules, set: &mut ResourceSet) {
+pub fn generate(inputs: &OutboundInputs<'_>, mut rules_of: impl FnMut(&Outbound) -> TcpRules, set: &mut ResourceSet) {
     let mut clusters = Clusters::default();
     for outbound in inputs.outbounds {
         let Some(port) = inputs.destinations.port(&outbound.destination) else { continue };

@@ -36,7 +36,7 @@ pub(super) fn routes(
     clusters: &mut Clusters,
 ) -> Vec<Route> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
-    for (rule, source) in &rules.rules {
+    for (rule, source) in rules.iter() {
         let (splits, unresolved) = splits(rule, source, own, destinations, clusters);
         let filters = filters(rule, source, destinations, clusters);
         for matches in &rule.matches {

@@ -57,7 +57,8 @@ impl Destinations for Services {
 fn generated(rules: Value) -> ResourceSet {
     let conf: HttpRouteConf = serde_json::from_value(json!({ "rules": rules })).expect("rules");
     let source = RuleSource { route_name: "r".to_owned(), namespace: String::new() };
-    let rules = HttpRules { rules: conf.rules.into_iter().map(|rule| (rule, source.clone())).collect() };
+    let sources = vec![source; conf.rules.len()];
+    let rules = HttpRules { conf: Arc::new(conf), sources };
     let outbounds = [Outbound { address: "241.0.0.1".to_owned(), port: 80, destination: service("web", "80") }];
     let traits =
         OutboundTraits { bind_to_port: false, internal: Default::default(), kuma_tags: Some("&a=b&".to_owned()) };
