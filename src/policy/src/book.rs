@@ -40,6 +40,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The rules of a dataplane that no policy of this kind selects.
+    pub fn none(kind: Kind) -> Self {
+        Self { kind, policies: Arc::default(), inbound: BTreeMap::new(), to: Arc::default(), proxy: None }
+    }
+
     /// The rules of an inbound.
     pub fn inbound(&self, address: &str, port: u32) -> Option<&InboundRules> {
         self.inbound.get(&InboundKey { address: address.into(), port }).map(|rules| &**rules)

@@ -152,6 +152,15 @@ impl ResourceSet {
         self.clusters_of_mut(Origin::Egress).filter_map(|cluster| Some((cluster.destination.clone()?, cluster)))
     }
 
+    /// The clusters of all destinations, towards them and behind a zone egress, each with its
+    /// destination port.
+    pub fn destination_clusters_mut(&mut self) -> impl Iterator<Item = (Kri, &mut ClusterResource)> {
+        self.clusters
+            .values_mut()
+            .filter(|cluster| matches!(cluster.origin, Origin::Outbound | Origin::Egress))
+            .filter_map(|cluster| Some((cluster.destination.clone()?, cluster)))
+    }
+
     /// The listeners of a proxy's own inbounds. The cluster of an inbound has its listener's name.
     pub fn inbound_listeners_mut(&mut self) -> impl Iterator<Item = &mut ListenerResource> {
         self.listeners_of_mut(Origin::Inbound)

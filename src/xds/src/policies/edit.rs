@@ -1,0 +1,100 @@
+//! What policies know of the proxy that they edit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::Labels;
+use policy::{Conf, InboundRules, Policy, ResourceRule, Rules};
+use serde::de::DeserializeOwned;
+
+use crate::generators::inbound::Inbound;
+use crate::generators::tls::TlsIdentity;
+use crate::generators::transparent_proxy;
+use crate::generators::zone_listener::ZoneListener;
+use crate::proxy_config::PolicyFault;
+use crate::resource_set::ResourceSet;
+
+/// What policies know of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyTraits<'a> {
+    /// Its mesh.
+    pub mesh: &'a str,
+    /// Name of its Dataplane.
+    pub name: &'a str,
+    /// Labels of its Dataplane.
+    pub labels: &'a Labels,
+    /// Tags of a delegated gateway; empty for other proxies.
+    pub gateway_tags: &'a BTreeMap<String, String>,
+    /// The zone that it runs in.
+    pub zone: &'a str,
+    /// Its identity; without one it speaks plaintext.
+    pub identity: Option<&'a TlsIdentity>,
+    /// The trust domains whose workloads it may talk to.
+    pub trust_domains: &'a BTreeSet<String>,
+    /// Its inbounds.
+    pub inbounds: &'a [Inbound],
+    /// Its listeners, when it is a zone proxy.
+    pub zone_listeners: &'a [ZoneListener],
+    /// The passthrough of redirected connections; `None` when none are redirected.
+    pub passthrough: Option<&'a transparent_proxy::Inputs>,
+    /// Whether redirected connections may be let in on ports of inbounds only (a feature of kuma-dp).
+    pub strict_inbound_ports: bool,
+}
+
+/// What could not be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<PolicyFault>);
+
+impl Faults {
+    /// Reads a merged conf. When that fails, the policy of the highest precedence that contributes
+    /// to it is at fault.
+    pub fn read<T>(&mut self, conf: &Conf, blamed: Option<&Arc<Policy>>) -> Option<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        match conf.typed() {
+            Ok(typed) => Some(typed),
+            Err(e) => {
+                if let Some(policy) = blamed {
+                    let fault = PolicyFault { key: policy.resource.key.clone(), message: e.to_string() };
+                    if !self.0.contains(&fault) {
+                        self.0.push(fault);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// The conf for all clients of an inbound; `None` when no rule states one, or when it cannot be
+    /// read.
+    pub fn catch_all<T>(&mut self, rules: &InboundRules) -> Option<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let last = rules.rules.iter().rev().find(|rule| rule.matched.is_none())?;
+        self.read(&rules.catch_all, Some(&last.origin.policy))
+    }
+
+    /// The conf for a destination.
+    pub fn to<T>(&mut self, rule: Option<&Arc<ResourceRule>>) -> Option<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let rule = rule?;
+        self.read(&rule.conf, rule.origin.last().map(|origin| &origin.policy))
+    }
+}
+
+/// One policy's work on one proxy.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    /// The rules of the policy's kind.
+    pub rules: &'a Rules,
+    /// The proxy.
+    pub proxy: &'a ProxyTraits<'a>,
+    /// What it runs.
+    pub set: &'a mut ResourceSet,
+    /// What could not be applied.
+    pub faults: &'a mut Faults,
+}

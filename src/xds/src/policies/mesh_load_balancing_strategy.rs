@@ -1,0 +1,1 @@
+//! MeshLoadBalancingStrategy: which endpoint gets a request.
