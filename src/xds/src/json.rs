@@ -9,7 +9,7 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
-static DESCRIPTORS: &[u8] = include_bytes!("../descriptors/envoy.bin");
+pub(crate) static DESCRIPTORS: &[u8] = include_bytes!("../descriptors/envoy.bin");
 
 #[allow(clippy::expect_used, reason = "the embedded bytes are the same in every process; a test decodes them")]
 static POOL: LazyLock<DescriptorPool> =
