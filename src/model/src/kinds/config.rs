@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a Config.
@@ -13,5 +13,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub config: String,
 }
+
+impl SpecType for Config {}
 
 pub(crate) const CODEC: Codec = proto::<Config>();

@@ -11,6 +11,8 @@ use super::protocol::Protocol;
 use super::registered::proto;
 use crate::codec::Codec;
 
+mod rules;
+
 /// Spec of a Dataplane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

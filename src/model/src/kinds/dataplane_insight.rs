@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::proto_json::{self, ProtoTime, is_default, u64_text};
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a DataplaneInsight.
@@ -241,5 +241,7 @@ pub struct OpenTelemetrySignal {
     #[serde(alias = "blocked_reasons", skip_serializing_if = "Vec::is_empty")]
     pub blocked_reasons: Vec<String>,
 }
+
+impl SpecType for DataplaneInsight {}
 
 pub(crate) const CODEC: Codec = proto::<DataplaneInsight>();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a Mesh. The removed fields of older versions are ignored.
@@ -13,5 +13,7 @@ pub struct Mesh {
     #[serde(alias = "skip_creating_initial_policies", skip_serializing_if = "Vec::is_empty")]
     pub skip_creating_initial_policies: Vec<String>,
 }
+
+impl SpecType for Mesh {}
 
 pub(crate) const CODEC: Codec = proto::<Mesh>();

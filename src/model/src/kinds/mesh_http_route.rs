@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::headers::{HeaderKeyValue, HeaderMatch, HeaderMatchType};
 use super::int_or_string::IntOrString;
 use super::registered::plain;
 use super::target_ref::{BackendRef, TargetRef};
 use super::text_enum::text_enum;
 use crate::codec::Codec;
+
+mod rules;
 
 /// Spec of a MeshHTTPRoute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,42 +108,6 @@ pub struct QueryParamMatch {
     pub value: String,
 }
 
-text_enum! {
-    /// How a header is compared.
-    pub enum HeaderMatchType {
-        /// Equal.
-        Exact = "Exact",
-        /// Is there.
-        Present = "Present",
-        /// Matches an expression.
-        RegularExpression = "RegularExpression",
-        /// Is not there.
-        Absent = "Absent",
-        /// Starts with.
-        Prefix = "Prefix",
-    }
-}
-
-/// A match of a header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeaderMatch {
-    /// How it is compared; absent means equal.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<HeaderMatchType>,
-    /// Its name.
-    pub name: String,
-    /// Its value, the beginning of it or an expression.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub value: String,
-}
-
-impl HeaderMatch {
-    /// How it is compared.
-    pub fn match_type(&self) -> &HeaderMatchType {
-        self.kind.as_ref().unwrap_or(&HeaderMatchType::Exact)
-    }
-}
-
 /// What becomes of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -206,16 +173,6 @@ pub struct HeaderModifier {
     /// Names of headers to remove.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remove: Option<Vec<String>>,
-}
-
-/// A header.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HeaderKeyValue {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// A redirection.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::proto_json::{self, is_default};
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a MeshInsight.
@@ -94,5 +94,7 @@ pub struct ResourceStat {
     #[serde(deserialize_with = "proto_json::u32", skip_serializing_if = "is_default")]
     pub total: u32,
 }
+
+impl SpecType for MeshInsight {}
 
 pub(crate) const CODEC: Codec = proto::<MeshInsight>();

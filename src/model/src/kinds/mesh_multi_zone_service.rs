@@ -4,11 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::conditions::Condition;
 use super::destination::{Address, HostnameGeneratorStatus, Vip};
+use super::mesh_service::APP_PROTOCOL;
 use super::mesh_service::section_name;
 use super::protocol::Protocol;
-use super::registered::with_status;
+use super::registered::{SpecType, with_status};
+use super::rules::MUST_NOT_BE_EMPTY;
 use super::selector::LabelSelector;
 use crate::codec::Codec;
+use crate::schema::{self, Schema};
+use crate::violation::Violations;
+use std::sync::LazyLock;
 
 /// Spec of a MeshMultiZoneService.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +109,40 @@ pub struct MatchedMeshService {
     pub zone: String,
     /// Its mesh.
     pub mesh: String,
+}
+
+impl SpecType for MeshMultiZoneService {
+    fn schema() -> Option<&'static Schema> {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+            let port = schema::object([
+                ("name", schema::string()),
+                ("port", schema::int32()),
+                ("appProtocol", schema::string().default_to("tcp")),
+            ]);
+            let mesh_service = schema::object([("matchLabels", schema::map(schema::string()))]);
+            let selector = schema::object([("meshService", mesh_service)]).required(&["meshService"]);
+            schema::object([("selector", selector), ("ports", schema::array(port.required(&["port"])).min_items(1))])
+                .required(&["ports", "selector"])
+        });
+        Some(&SCHEMA)
+    }
+
+    fn check(&self, faults: &mut Violations) {
+        if self.selector.mesh_service.is_empty() {
+            faults.add("spec.selector.meshService.matchLabels", "cannot be empty");
+        }
+        if self.ports.is_empty() {
+            faults.add("spec.ports", "cannot be empty");
+        }
+        for (i, port) in self.ports.iter().enumerate() {
+            if port.name.as_deref() == Some("") {
+                faults.add(format!("spec.ports[{i}].name"), MUST_NOT_BE_EMPTY);
+            }
+            if !["grpc", "http", "http2", "tcp"].contains(&port.app_protocol.as_str()) {
+                faults.add(format!("spec.ports[{i}].appProtocol"), APP_PROTOCOL);
+            }
+        }
+    }
 }
 
 pub(crate) const CODEC: Codec = with_status::<MeshMultiZoneService, MeshMultiZoneServiceStatus>();

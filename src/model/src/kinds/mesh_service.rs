@@ -6,10 +6,15 @@ use super::destination::{Address, HostnameGeneratorStatus, Vip};
 use super::int_or_string::IntOrString;
 use super::proto_json::is_default;
 use super::protocol::Protocol;
-use super::registered::with_status;
+use super::registered::{SpecType, with_status};
 use super::selector::LabelSelector;
 use super::text_enum::text_enum;
 use crate::codec::Codec;
+use crate::codec::Document;
+use crate::labels;
+use crate::schema::{self, Schema};
+use crate::violation::Violations;
+use std::sync::LazyLock;
 
 text_enum! {
     /// Whether a service has a healthy endpoint.
@@ -192,5 +197,60 @@ pub struct DataplaneProxies {
     #[serde(skip_serializing_if = "is_default")]
     pub total: u32,
 }
+
+impl SpecType for MeshService {
+    fn schema() -> Option<&'static Schema> {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+            let label_selector = schema::object([("matchLabels", schema::map(schema::string()))]);
+            let port = schema::object([
+                ("name", schema::string()),
+                ("port", schema::int32()),
+                ("targetPort", schema::int_or_string()),
+                ("appProtocol", schema::string().default_to("tcp")),
+            ]);
+            let identity =
+                schema::object([("type", schema::choice(ServiceIdentityType::TEXTS)), ("value", schema::string())]);
+            schema::object([
+                ("state", schema::choice(ServiceState::TEXTS).default_to("Unavailable")),
+                (
+                    "selector",
+                    schema::object([
+                        ("dataplaneRef", schema::object([("name", schema::string())])),
+                        ("dataplaneLabels", label_selector),
+                    ]),
+                ),
+                ("ports", schema::array(port.required(&["port"]))),
+                ("identities", schema::array(identity.required(&["type", "value"]))),
+            ])
+        });
+        Some(&SCHEMA)
+    }
+
+    fn check(&self, faults: &mut Violations) {
+        for (i, port) in self.ports.iter().enumerate() {
+            let known = matches!(port.protocol(), Protocol::Grpc | Protocol::Http | Protocol::Http2 | Protocol::Tcp);
+            if !port.app_protocol.is_empty() && !known {
+                faults.add(format!("spec.ports[{i}].appProtocol"), APP_PROTOCOL);
+            }
+        }
+        if self.selector.dataplane_ref.is_some() && self.selector.dataplane_labels.is_some() {
+            faults.add("spec.selector", "must specify only one of: dataplaneRef or dataplaneLabels");
+        }
+    }
+
+    fn warnings(&self, document: &Document<'_>) -> Vec<String> {
+        if self.selector.dataplane_ref.is_some() || self.selector.dataplane_labels.is_some() {
+            return Vec::new();
+        }
+        let display_name = document.labels.get(labels::DISPLAY_NAME).map_or(document.name, String::as_str);
+        vec![format!(
+            "MeshService resource '{display_name}' has no selector, so it matches no data plane proxies. \
+             Set 'spec.selector.dataplaneRef' or 'spec.selector.dataplaneLabels'. \
+             The 'spec.selector.dataplaneTags' selector was removed, migrate it to 'dataplaneLabels'."
+        )]
+    }
+}
+
+pub(crate) const APP_PROTOCOL: &str = "appProtocol must be one of: grpc, http, http2, tcp";
 
 pub(crate) const CODEC: Codec = with_status::<MeshService, MeshServiceStatus>();

@@ -5,6 +5,7 @@ pub mod conditions;
 pub mod data_source;
 pub mod destination;
 pub mod duration;
+pub mod headers;
 pub mod int_or_string;
 pub mod matches;
 pub mod proto_json;
@@ -14,6 +15,7 @@ pub mod target_ref;
 pub mod tls_version;
 
 mod registered;
+mod rules;
 mod text_enum;
 
 pub mod config;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a Secret or a GlobalSecret.
@@ -58,5 +58,7 @@ impl<'de> Deserialize<'de> for SecretBytes {
         STANDARD.decode(text).map(Self).map_err(|_| de::Error::custom("data is not valid base64"))
     }
 }
+
+impl SpecType for Secret {}
 
 pub(crate) const CODEC: Codec = proto::<Secret>();

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registered::with_status;
+use super::registered::{SpecType, with_status};
 use crate::codec::Codec;
+use crate::schema::{self, Schema};
+use std::sync::LazyLock;
 
 /// Spec of a Workload: nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,13 @@ pub struct WorkloadProxies {
     pub healthy: u32,
     /// All.
     pub total: u32,
+}
+
+impl SpecType for Workload {
+    fn schema() -> Option<&'static Schema> {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| schema::object([]));
+        Some(&SCHEMA)
+    }
 }
 
 pub(crate) const CODEC: Codec = with_status::<Workload, WorkloadStatus>();

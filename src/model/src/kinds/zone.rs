@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a Zone.
@@ -20,5 +20,7 @@ impl Zone {
         self.enabled.unwrap_or(true)
     }
 }
+
+impl SpecType for Zone {}
 
 pub(crate) const CODEC: Codec = proto::<Zone>();

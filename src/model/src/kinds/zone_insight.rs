@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::proto_json::{self, ProtoTime, is_default, u64_text};
-use super::registered::proto;
+use super::registered::{SpecType, proto};
 use crate::codec::Codec;
 
 /// Spec of a ZoneInsight.
@@ -197,5 +197,7 @@ pub struct KdsStream {
     #[serde(alias = "connect_time", skip_serializing_if = "Option::is_none")]
     pub connect_time: Option<ProtoTime>,
 }
+
+impl SpecType for ZoneInsight {}
 
 pub(crate) const CODEC: Codec = proto::<ZoneInsight>();
