@@ -4,11 +4,11 @@ use http::Method;
 use model::{Kind, Scope, registry};
 
 use crate::errors::Problem;
-use crate::meta;
 use crate::resources::{by_kri, delete, list, put, read};
 use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::writable::{elsewhere, is_read_only};
+use crate::{insights, inspect, meta, tokens};
 
 /// The table of routes on this control plane.
 pub(crate) fn table(settings: &Settings) -> Routes {
@@ -20,6 +20,12 @@ pub(crate) fn table(settings: &Settings) -> Routes {
     routes.get("/policies", meta::policies);
     routes.get("/_resources", meta::resources);
     routes.get("/_kri/{kri}", by_kri::by_kri);
+    routes.get("/global-insight", insights::global_insight);
+    routes.get("/global-insights", insights::global_insights);
+    routes.on(Method::POST, "/tokens/dataplane", tokens::dataplane);
+    routes.on(Method::POST, "/tokens/zone", tokens::zone);
+    routes.on(Method::POST, "/tokens/user", tokens::user);
+    inspect::add(&mut routes);
     for kind in meta::served() {
         for path in [kind.path, kind.alt_path].into_iter().filter(|path| !path.is_empty()) {
             kind_routes(&mut routes, kind, path, settings);
@@ -40,11 +46,17 @@ fn kind_routes(routes: &mut Routes, kind: Kind, path: &str, settings: &Settings)
     for list_path in unique(&all, &collection) {
         if kind == registry::SERVICE_INSIGHT {
             routes.get(list_path, list::service_insights);
+        } else if kind == registry::MESH_INSIGHT {
+            routes.get(list_path, insights::mesh_insights);
         } else {
             routes.get(list_path, move |call| list::list(call, kind));
         }
     }
-    routes.get(&item, move |call| read::read(call, kind));
+    if kind == registry::MESH_INSIGHT {
+        routes.get(&item, insights::mesh_insight);
+    } else {
+        routes.get(&item, move |call| read::read(call, kind));
+    }
     if is_read_only(kind, settings) {
         let detail = elsewhere(&settings.site);
         for method in [Method::PUT, Method::DELETE] {

@@ -69,10 +69,15 @@ pub(crate) fn response_of(text: String) -> Response {
     response
 }
 
+/// An answer with this compact JSON, indented.
+pub(crate) fn document(compact: &str) -> Response {
+    response_of(indent(compact))
+}
+
 /// An answer with this value as indented JSON.
 pub(crate) fn response(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
-        Ok(compact) => response_of(indent(&compact)),
+        Ok(compact) => document(&compact),
         Err(error) => crate::errors::Problem::internal("Could not write the answer", error).into(),
     }
 }

@@ -7,19 +7,20 @@
 mod auth;
 mod call;
 mod cors;
-mod documents;
 mod endpoints;
 pub mod errors;
 mod filters;
 mod gui;
+mod insights;
+mod inspect;
 mod json;
-mod kubernetes;
 mod meta;
 mod paging;
 mod resources;
 mod routes;
 mod server;
 mod settings;
+mod tokens;
 mod writable;
 
 pub use call::Connection;

@@ -1,8 +1,7 @@
 //! Pages of lists: the parameters `size` and `offset`, and the body of a page.
 
 use axum::response::Response;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use crate::call::Call;
 use crate::errors::Problem;
@@ -52,14 +51,9 @@ pub(crate) fn next_url(call: &Call, offset: usize) -> String {
     format!("{base}{path}?{}", call.query.with("offset", &offset.to_string()))
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    total: usize,
-    items: &'a [Box<RawValue>],
-    next: Option<String>,
-}
-
 /// The answer with a page of rendered documents.
-pub(crate) fn answer(call: &Call, items: &[Box<RawValue>], total: usize, next: Option<usize>) -> Response {
-    json::response(&Body { total, items, next: next.map(|offset| next_url(call, offset)) })
+pub(crate) fn answer(call: &Call, items: &[String], total: usize, next: Option<usize>) -> Response {
+    let next = next.map_or(Value::Null, |offset| Value::String(next_url(call, offset)));
+    let items = items.join(",");
+    json::document(&format!("{{\"total\":{total},\"items\":[{items}],\"next\":{next}}}"))
 }

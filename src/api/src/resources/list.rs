@@ -2,27 +2,29 @@
 
 use std::sync::Arc;
 
-use model::{Key, Kind, Resource, registry};
-use serde_json::value::RawValue;
+use model::{Key, Kind, Resource, document, registry};
 use store::{Query, State};
 
 use crate::call::Call;
 use crate::errors::Problem;
 use crate::filters::Filters;
+use crate::paging;
 use crate::routes::Answer;
-use crate::{documents, paging};
 
 /// Title of every failure of a list.
 const TITLE: &str = "Could not retrieve resources";
 
 /// `GET /meshes/{mesh}/things` and `GET /things`.
 pub(crate) async fn list(call: Call, kind: Kind) -> Answer {
-    page(&call, kind, |_, resource| documents::render(resource)).await
+    page(&call, kind, |_, resource| document::render(resource)).await
 }
 
 /// The same with overviews: filters and pages are those of the base resources.
 pub(crate) async fn overviews(call: Call, kind: Kind) -> Answer {
-    page(&call, kind, |state, base| documents::render_overview(base, insight_of(state, base).map(|i| &**i))).await
+    page(&call, kind, |state, base| {
+        document::render_overview(base, insight_of(state, base).map(|insight| &insight.spec))
+    })
+    .await
 }
 
 /// Insights of services are no longer made; clients still ask for the list.
@@ -41,7 +43,7 @@ pub(crate) fn insight_of<'a>(state: &'a State, base: &Resource) -> Option<&'a Ar
     state.get(&Key::new(kind, &base.key.mesh, &base.key.name))
 }
 
-async fn page(call: &Call, kind: Kind, render: impl Fn(&State, &Resource) -> Box<RawValue>) -> Answer {
+async fn page(call: &Call, kind: Kind, render: impl Fn(&State, &Resource) -> String) -> Answer {
     let size = paging::size(call, TITLE)?;
     let filters = Filters::parse(call, kind, TITLE)?;
     let state = call.state().await?;

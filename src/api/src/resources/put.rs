@@ -2,13 +2,13 @@
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode};
+use model::document::Submission;
 use model::kinds::dataplane::{Dataplane, InboundState};
 use model::labels::{self, Site, Subject};
 use model::{Document, Key, Kind, Labels, Resource, Spec, registry};
 use store::{Put, Revision, StatusChange, Txn};
 
-use super::admission::{self, Admitted};
-use super::{mesh_defaults, rules};
+use super::{admission, mesh_defaults, rules};
 use crate::call::Call;
 use crate::errors::Problem;
 use crate::meta;
@@ -54,8 +54,8 @@ pub(crate) fn with_revision(mut response: Response, revision: Revision) -> Respo
 }
 
 /// What the body and the stored resource must satisfy together.
-fn check(call: &Call, key: &Key, body: &Admitted, stored: Option<&Resource>) -> Result<(), Problem> {
-    let Admitted { type_name, mesh, name, labels, .. } = body;
+fn check(call: &Call, key: &Key, body: &Submission, stored: Option<&Resource>) -> Result<(), Problem> {
+    let Submission { type_name, mesh, name, labels, .. } = body;
     let mut faults = rules::check(&rules::Claims { type_name, mesh, name, labels }, key, call.settings());
     if faults.is_empty()
         && let Some(stored) = stored
@@ -70,7 +70,7 @@ fn check(call: &Call, key: &Key, body: &Admitted, stored: Option<&Resource>) -> 
     }
 }
 
-fn compute_labels(key: &Key, body: &Admitted, stored: Option<&Resource>, site: &Site) -> Result<Labels, Problem> {
+fn compute_labels(key: &Key, body: &Submission, stored: Option<&Resource>, site: &Site) -> Result<Labels, Problem> {
     let compute = |labels: &Labels, spec: &Spec| {
         labels::compute(labels, &Subject::new(key.kind, spec, &key.mesh, &key.name), site)
             .map_err(|error| Problem::invalid_because("Could not compute labels for a resource", error.to_string()))

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use model::{Key, Kind, Resource};
+use model::{Key, Kind, Resource, document};
 use store::State;
 
 use super::list::insight_of;
 use crate::call::Call;
 use crate::errors::Problem;
+use crate::json;
 use crate::routes::Answer;
-use crate::{documents, json, kubernetes};
 
 /// Title of every failure of a read.
 pub(crate) const TITLE: &str = "Could not retrieve a resource";
@@ -26,7 +26,7 @@ pub(crate) async fn read(call: Call, kind: Kind) -> Answer {
 pub(crate) async fn overview(call: Call, kind: Kind) -> Answer {
     let state = call.state().await?;
     let base = find(&call, &state, kind)?;
-    Ok(json::response(&documents::render_overview(&base, insight_of(&state, &base).map(|i| &**i))))
+    Ok(json::document(&document::render_overview(&base, insight_of(&state, &base).map(|insight| &insight.spec))))
 }
 
 /// The resource of the path, after the checks that every read makes.
@@ -47,10 +47,10 @@ pub(crate) fn answer(
     namespace: Option<&str>,
 ) -> Result<Response, Problem> {
     match call.query.get("format").unwrap_or_default() {
-        "" | "universal" => Ok(json::response(&documents::render(resource))),
+        "" | "universal" => Ok(json::document(&document::render(resource))),
         "k8s" | "kubernetes" => {
             let namespace = namespace.filter(|n| !n.is_empty()).unwrap_or(&call.settings().system_namespace);
-            Ok(json::response(&kubernetes::render(resource, namespace)))
+            Ok(json::response(&document::render_kubernetes(resource, namespace)))
         }
         _ => Err(Problem::invalid_field(title, "", r#""format" must be one of ["k8s", "kubernetes", "universal"]"#)),
     }
