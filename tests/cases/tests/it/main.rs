@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod documents;
+mod generator;
 mod matchers;
 mod rest;
 mod rest_crud;
