@@ -9,6 +9,7 @@ pub mod edit;
 mod fixtures;
 pub mod mesh_circuit_breaker;
 pub mod mesh_http_route;
+pub mod mesh_load_balancing_strategy;
 pub mod mesh_tcp_route;
 pub mod mesh_timeout;
 pub mod mesh_tls;
