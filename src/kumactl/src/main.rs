@@ -1,3 +1,91 @@
-//! The `kumactl` binary.
+//! `kumactl`: the command line of a control plane.
 
-fn main() {}
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod key_values;
+mod output;
+mod resources;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::{Cli, Command, GlobalFlags};
+use crate::client::Client;
+use crate::config::ConfigFile;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let shown = error.print();
+            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if shown.is_ok() && is_help { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+    };
+    match execute(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match error.downcast_ref::<client::ApiError>() {
+                Some(api) => eprintln!("Error: {api}"),
+                None => eprintln!("Error: {error:#}"),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(cli: Cli) -> Result<()> {
+    let Cli { global, command } = cli;
+    start_log(&global.log_level)?;
+    let file = ConfigFile::load(&global)?;
+    let client = || connect(&file, &global);
+    match command {
+        Command::Config { command } => config::commands::run(command, file, global.api_timeout).await,
+        Command::Version { detailed } => {
+            version::print(client(), detailed).await;
+            Ok(())
+        }
+        Command::Apply(flags) => commands::apply::run(&flags, client()).await,
+        Command::Wait(flags) => commands::wait::run(&flags, &client()?).await,
+        Command::Generate { command } => {
+            let client = client();
+            if let Ok(client) = &client {
+                version::check(client).await;
+            }
+            commands::generate::run(command, client).await
+        }
+        Command::Delete(flags) => commands::delete::run(&flags, &checked(client()?).await).await,
+        Command::Get(flags) => commands::get::run(&flags, &checked(client()?).await).await,
+        Command::Inspect(flags) => commands::inspect::run(&flags, &checked(client()?).await).await,
+    }
+}
+
+/// A client of the active control plane.
+fn connect(file: &ConfigFile, global: &GlobalFlags) -> Result<Client> {
+    let control_plane = file.config.active(&global.context)?;
+    Client::new(&control_plane.coordinates.api_server, global.api_timeout)
+}
+
+/// The client, after a word on versions that do not fit.
+async fn checked(client: Client) -> Client {
+    version::check(&client).await;
+    client
+}
+
+fn start_log(level: &str) -> Result<()> {
+    let level = match level {
+        "off" => return Ok(()),
+        "info" => tracing::Level::INFO,
+        "debug" => tracing::Level::DEBUG,
+        other => bail!("unknown log level {other:?}"),
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).finish();
+    tracing::subscriber::set_global_default(subscriber).context("logging was started twice")
+}

@@ -7,7 +7,7 @@ mod workload;
 
 pub use authority::{Authority, Subject, generate_authority};
 pub use bundle::{append_to_bundle, first_certificate};
-pub use server::{Purpose, SelfSignedServer, generate_self_signed, issue_for_hosts};
+pub use server::{KeyAlgorithm, Purpose, SelfSignedServer, generate_for_hosts, generate_self_signed, issue_for_hosts};
 pub use workload::{WorkloadCertificate, issue_workload, validity};
 
 use aws_lc_rs::encoding::AsDer;

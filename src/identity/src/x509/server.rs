@@ -2,7 +2,8 @@
 
 use model::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
 use super::authority::Authority;
@@ -26,17 +27,59 @@ pub struct SelfSignedServer<'a> {
 /// # Errors
 /// When a host cannot stand in a certificate, or the generator fails.
 pub fn generate_self_signed(server: SelfSignedServer<'_>, now: Timestamp) -> Result<CertificatePair, X509Error> {
-    let key = rsa_key()?;
-    let mut params = for_hosts(server.hosts)?;
-    params.distinguished_name.push(DnType::CommonName, server.common_name);
+    self_signed(Some(server.common_name), server.hosts, Purpose::Server, &rsa_key()?, now)
+}
+
+/// The algorithm of a generated key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    /// RSA of 2048 bits: tens of milliseconds to generate.
+    Rsa,
+    /// The curve P-256.
+    P256,
+}
+
+/// A certificate without a common name that is its own authority, valid for ten years: what an
+/// operator generates for a server or a client.
+///
+/// # Errors
+/// When a host cannot stand in a certificate, or the generator fails.
+pub fn generate_for_hosts(
+    hosts: &[String],
+    purpose: Purpose,
+    algorithm: KeyAlgorithm,
+    now: Timestamp,
+) -> Result<CertificatePair, X509Error> {
+    let key = match algorithm {
+        KeyAlgorithm::Rsa => rsa_key()?,
+        KeyAlgorithm::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+    };
+    self_signed(None, hosts, purpose, &key, now)
+}
+
+fn self_signed(
+    common_name: Option<&str>,
+    hosts: &[String],
+    purpose: Purpose,
+    key: &KeyPair,
+    now: Timestamp,
+) -> Result<CertificatePair, X509Error> {
+    let mut params = for_hosts(hosts)?;
+    if let Some(name) = common_name {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
     params.not_before = date(later(now, -SELF_SIGNED_BACKDATED_S))?;
     params.not_after = date(later(now, AUTHORITY_VALIDITY_S))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = params.self_signed(&key)?;
-    Ok(CertificatePair { certificate_pem: certificate.pem(), key_pem: key_pem(&key)? })
+    params.extended_key_usages = match purpose {
+        Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        Purpose::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+    };
+    let certificate = params.self_signed(key)?;
+    Ok(CertificatePair { certificate_pem: certificate.pem(), key_pem: key_pem(key)? })
 }
 
 /// What an issued certificate may be used for.

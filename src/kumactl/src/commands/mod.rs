@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub(crate) mod apply;
+pub(crate) mod delete;
+pub(crate) mod generate;
+pub(crate) mod get;
+pub(crate) mod inspect;
+pub(crate) mod wait;
