@@ -106,7 +106,7 @@ pub(crate) async fn routes(call: Call) -> Answer {
         // A TCP route has one conf, without matches, and names no policy.
         let rules = match rule.conf.value()["rules"].as_array() {
             Some(items) => items.iter().map(|item| route_rule(rule, item)).collect(),
-            None => vec![json!({ "conf": rule.conf.value(), "kri": "", "matches": null })],
+            None => vec![json!({ "conf": rule.conf.value()["default"], "kri": "", "matches": null })],
         };
         Some(json!({ "kind": kind.name, "origins": shown::policy_origins(rule.origin.iter()), "rules": rules }))
     });
