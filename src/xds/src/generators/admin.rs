@@ -43,6 +43,8 @@ pub struct Inputs<'a> {
     pub admin_socket_path: &'a str,
     /// Port of kuma-dp's readiness reporter.
     pub readiness_port: u16,
+    /// Unix socket of the readiness reporter, empty when it listens on its port.
+    pub readiness_socket_path: &'a str,
     /// Whether inbound listeners reuse their port.
     pub reuse_port: bool,
     /// Whether the proxy has IPv6.
@@ -85,7 +87,10 @@ pub fn generate(inputs: &Inputs<'_>) -> Result<ResourceSet, AdminError> {
         "" => socket_address(address, inputs.admin_port),
         path => pipe(path),
     };
-    let readiness = socket_address(address, inputs.readiness_port);
+    let readiness = match inputs.readiness_socket_path {
+        "" => socket_address(address, inputs.readiness_port),
+        path => pipe(path),
+    };
     for (name, endpoint) in [(ENVOY_ADMIN, admin), (PROBE_READINESS, readiness)] {
         set.add_cluster(ClusterResource::new(Origin::Admin, static_cluster(name, 5, endpoint)));
     }

@@ -59,6 +59,7 @@ fn admin_inputs<'a>(certs: &'a admin::AdminCerts) -> admin::Inputs<'a> {
         admin_port: 9901,
         admin_socket_path: "",
         readiness_port: 9902,
+        readiness_socket_path: "",
         reuse_port: true,
         ipv6: false,
         certs,

@@ -21,7 +21,7 @@ use xds::{Protocol, ResourceSet};
 
 use crate::documents::{compare, resources, stems, yaml};
 
-const FLOOR: usize = 17;
+const FLOOR: usize = 18;
 
 /// The set as a delta response shows it.
 pub(crate) fn delta_response(set: ResourceSet) -> Value {
@@ -65,6 +65,7 @@ fn admin_case(dir: &Path, case: &str, input: &Path) -> Result<(), String> {
         admin_port: 9901,
         admin_socket_path: "",
         readiness_port: if case == "06" { 9400 } else { 9902 },
+        readiness_socket_path: if case == "08" { "kuma-readiness-reporter.sock" } else { "" },
         reuse_port: false,
         ipv6: true,
         certs: &certs,
