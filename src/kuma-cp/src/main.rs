@@ -1,3 +1,5 @@
-//! The `kuma-cp` binary.
+//! `kuma-cp`: the control plane.
+
+mod settings;
 
 fn main() {}
