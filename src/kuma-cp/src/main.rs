@@ -1,5 +1,63 @@
-//! `kuma-cp`: the control plane.
+//! `kuma-cp`: the control plane. Configuration and wiring; what it does is in the other crates.
 
+mod certificates;
+mod cli;
+mod defaults;
+mod diagnostics;
+mod dp_server;
+mod http_server;
+mod limits;
+mod log;
+mod readiness;
+mod run;
 mod settings;
+mod store;
+mod version;
 
-fn main() {}
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::cli::{Cli, Command, Migration};
+use crate::settings::{Loaded, StoreSettings};
+
+/// Exit code when the control plane cannot start or go on.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    let load = |file: Option<&Path>| settings::load(file, &|name| std::env::var(name).ok());
+    match cli.command {
+        Command::Version { detailed } => version::print(detailed),
+        Command::Migrate { direction: Migration::Up(flag) | Migration::Down(flag) } => {
+            migrate(&load(flag.config_file.as_deref())?);
+        }
+        Command::Run(flag) => {
+            log::start(&cli.log)?;
+            let loaded = load(flag.config_file.as_deref())?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.context("could not start the runtime")?.block_on(run::run(loaded))?;
+        }
+    }
+    Ok(())
+}
+
+/// There is no database: the store upgrades its own files when it opens them.
+fn migrate(loaded: &Loaded) {
+    let store = match loaded.settings.store {
+        StoreSettings::Memory => "the memory store keeps nothing",
+        StoreSettings::Raft { .. } => "the store upgrades its files when it opens them",
+    };
+    println!("Nothing to migrate for Kuma {}: {store}.", version::VERSION);
+}

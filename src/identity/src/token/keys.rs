@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::kinds::secret::Secret;
 use model::registry::{GLOBAL_SECRET, SECRET};
 use model::{Key, Resource};
 use serde_json::{Value, json};
@@ -124,6 +125,13 @@ pub enum SigningKeyError {
     Key(#[from] KeyError),
 }
 
+impl SigningKeyError {
+    /// Whether the ring is empty, so that a first key may be made.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+}
+
 /// The newest key of a ring among these secrets: the highest serial number.
 ///
 /// # Errors
@@ -143,6 +151,9 @@ pub fn latest_signing_key<'a>(
 
 /// The bytes of a `Secret` or `GlobalSecret`; `None` when it holds none.
 pub fn secret_data(secret: &Resource) -> Option<Vec<u8>> {
+    if let Some(typed) = secret.spec::<Secret>() {
+        return typed.data.as_ref().map(|data| data.0.clone());
+    }
     let spec: Value = serde_json::from_str(secret.spec.json()).ok()?;
     STANDARD.decode(spec.get("data")?.as_str()?).ok()
 }

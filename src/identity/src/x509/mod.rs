@@ -129,7 +129,7 @@ fn key_pem(key: &KeyPair) -> Result<String, X509Error> {
         (&PKCS_ECDSA_P521_SHA512, &ECDSA_P521_SHA512_ASN1_SIGNING),
     ]
     .into_iter()
-    .find(|(algorithm, _)| *algorithm == &*key.algorithm());
+    .find(|(algorithm, _)| *algorithm == key.algorithm());
     let (tag, contents) = if let Some((_, curve)) = curve {
         let pair = EcdsaKeyPair::from_pkcs8(curve, pkcs8).map_err(|_| unencodable())?;
         ("EC PRIVATE KEY", pair.private_key().as_der().map_err(|_| unencodable())?.as_ref().to_vec())

@@ -6,12 +6,9 @@ mod tree;
 mod validate;
 
 pub(crate) use load::{Loaded, load};
-pub(crate) use tree::Tree;
 
 mod typed;
-pub(crate) use typed::{
-    ApiSettings, DiagnosticsSettings, DpServerSettings, Listener, Mode, Settings, StoreSettings, TlsSettings,
-};
+pub(crate) use typed::{Listener, Mode, Settings, StoreSettings, TlsSettings};
 
 use serde_json::Value;
 

@@ -105,11 +105,6 @@ impl Tree {
         tree.0
     }
 
-    /// The document itself.
-    pub(super) fn document(&self) -> &Value {
-        &self.0
-    }
-
     pub(super) fn set(&mut self, path: &str, value: Value) {
         let mut at = &mut self.0;
         for segment in path.split('.') {

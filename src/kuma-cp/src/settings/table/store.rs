@@ -1,6 +1,6 @@
 //! Keys of the store, and the top level.
 
-use super::{Entry, flag, list, number, text, time};
+use super::{Entry, flag, number, text, time};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Entry] = &[

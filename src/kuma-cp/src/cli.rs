@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Universal control plane for a service mesh.
+#[derive(Debug, Parser)]
+#[command(name = "kuma-cp", about = "Control plane for service mesh", disable_version_flag = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to log.
+#[derive(Debug, Args)]
+pub(crate) struct LogFlags {
+    /// Log level: one of off|info|debug.
+    #[arg(long, global = true, default_value = "info")]
+    pub(crate) log_level: String,
+    /// Path to the file that will be filled with logs; without it they go to standard error.
+    #[arg(long, global = true, default_value = "")]
+    pub(crate) log_output_path: String,
+    /// Accepted for compatibility: rotation is left to the system.
+    #[arg(long, global = true, default_value_t = 1000, hide = true)]
+    pub(crate) log_max_retained_files: u32,
+    /// Accepted for compatibility: rotation is left to the system.
+    #[arg(long, global = true, default_value_t = 100, hide = true)]
+    pub(crate) log_max_size: u32,
+    /// Accepted for compatibility: rotation is left to the system.
+    #[arg(long, global = true, default_value_t = 30, hide = true)]
+    pub(crate) log_max_age: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Launch Control Plane.
+    Run(ConfigFlag),
+    /// Migrate the store to which Control Plane is connected.
+    Migrate {
+        #[command(subcommand)]
+        direction: Migration,
+    },
+    /// Print version.
+    Version {
+        /// Print detailed version.
+        #[arg(long, short = 'a')]
+        detailed: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Migration {
+    /// Apply the newest schema to the store.
+    Up(ConfigFlag),
+    /// Return to an older schema.
+    Down(ConfigFlag),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFlag {
+    /// Configuration file.
+    #[arg(long, short = 'c')]
+    pub(crate) config_file: Option<PathBuf>,
+}

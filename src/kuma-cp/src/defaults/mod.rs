@@ -1,0 +1,142 @@
+//! What a control plane creates by itself, when it leads and finds it missing: keys, authorities,
+//! its zone, the default mesh, hostname generators, the administrator's token, its own id.
+//!
+//! All that is missing is written in one transaction that demands that it is still missing.
+
+mod missing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use store::{Leadership, Store, Txn};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// Pause before a failed attempt is repeated.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ensures the default resources each time this replica becomes the leader, until `stop`.
+pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, stop: CancellationToken) {
+    if settings.skip_tenant_resources {
+        return;
+    }
+    let mut leadership = store.leadership();
+    let mut done_in_term = None;
+    loop {
+        let now = *leadership.borrow_and_update();
+        let failed = now.leads && done_in_term != Some(now.term) && {
+            match ensure(&store, &settings, now).await {
+                Ok(created) => {
+                    tracing::info!(created, term = now.term, "default resources are there");
+                    done_in_term = Some(now.term);
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "could not create default resources, will retry");
+                    true
+                }
+            }
+        };
+        let next = async {
+            if failed {
+                tokio::time::sleep(RETRY_PAUSE).await;
+                return true;
+            }
+            leadership.changed().await.is_ok()
+        };
+        if stop.run_until_cancelled(next).await != Some(true) {
+            return;
+        }
+    }
+}
+
+/// Writes what is missing; how many resources that were.
+async fn ensure(store: &Arc<dyn Store>, settings: &Arc<Settings>, leadership: Leadership) -> Result<usize> {
+    let state = store.snapshot();
+    let settings = Arc::clone(settings);
+    // Keys take a good part of a second each to make.
+    let puts = tokio::task::spawn_blocking(move || missing::all(&state, &settings)).await??;
+    if puts.is_empty() {
+        return Ok(0);
+    }
+    let count = puts.len();
+    let mut txn = Txn::new().require_term(leadership.term);
+    for put in puts {
+        txn = txn.require_absent(put.key.clone()).put_with(put);
+    }
+    store.commit(txn).await?;
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use model::registry::{GLOBAL_SECRET, HOSTNAME_GENERATOR, MESH, MESH_TIMEOUT, SECRET, ZONE};
+    use store::{MemoryStore, State};
+
+    use super::*;
+    use crate::settings::load;
+
+    async fn ensured(variables: &'static [(&'static str, &'static str)]) -> (Arc<dyn Store>, Arc<Settings>) {
+        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let settings = Arc::new(load(None, &variable).unwrap().settings);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        (store, settings)
+    }
+
+    fn names(state: &State, kind: model::Kind) -> BTreeSet<String> {
+        state.of_kind(kind).map(|r| r.key.name.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_zone_of_its_own_starts_with_all_that_it_needs() {
+        let (store, settings) = ensured(&[]).await;
+        let state = store.snapshot();
+        assert_eq!(names(&state, MESH), ["default".to_owned()].into());
+        assert_eq!(names(&state, ZONE), ["default".to_owned()].into());
+        assert_eq!(names(&state, SECRET), ["dataplane-token-signing-key-default-1".to_owned()].into());
+        assert_eq!(
+            names(&state, GLOBAL_SECRET),
+            [
+                "admin-user-token",
+                "envoy-admin-ca",
+                "inter-cp-ca",
+                "user-token-signing-key-1",
+                "zone-token-signing-key-1"
+            ]
+            .map(str::to_owned)
+            .into()
+        );
+        assert_eq!(state.count(MESH_TIMEOUT), 2);
+        assert_eq!(state.count(HOSTNAME_GENERATOR), 2);
+        let again = ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        assert_eq!(again, 0, "nothing is created twice");
+    }
+
+    #[tokio::test]
+    async fn a_federated_zone_waits_for_meshes_from_global() {
+        let (store, _) = ensured(&[("KUMA_MULTIZONE_ZONE_GLOBAL_ADDRESS", "grpcs://global:5685")]).await;
+        let state = store.snapshot();
+        assert_eq!(state.count(MESH), 0);
+        assert!(!names(&state, GLOBAL_SECRET).contains("zone-token-signing-key-1"));
+        assert!(names(&state, GLOBAL_SECRET).contains("user-token-signing-key-1"));
+    }
+
+    #[tokio::test]
+    async fn global_has_no_zone_and_no_envoy_authority() {
+        let (store, _) = ensured(&[("KUMA_MODE", "global")]).await;
+        let state = store.snapshot();
+        assert_eq!((state.count(ZONE), state.count(MESH), state.count(HOSTNAME_GENERATOR)), (0, 1, 5));
+        assert!(!names(&state, GLOBAL_SECRET).contains("envoy-admin-ca"));
+    }
+
+    #[tokio::test]
+    async fn the_mesh_that_nobody_wants_is_not_made() {
+        let (store, _) = ensured(&[("KUMA_DEFAULTS_SKIP_MESH_CREATION", "true")]).await;
+        assert_eq!(store.snapshot().count(MESH), 0);
+    }
+}

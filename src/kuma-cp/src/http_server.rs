@@ -1,0 +1,206 @@
+//! A bound HTTP server: HTTP/1.1 and HTTP/2, plain or with TLS, drained gracefully at the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::readiness::Part;
+use crate::settings::Listener;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server pauses when it can accept no connection (no file descriptor left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take.
+const PING: Duration = Duration::from_secs(15);
+
+/// How a server serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Manner {
+    /// Its name in logs.
+    pub(crate) name: &'static str,
+    /// TLS, or plain.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// How long a client may take to send its headers.
+    pub(crate) read_header_timeout: Duration,
+    /// How long open requests may take once the server drains.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// A server whose port is bound; nothing is served yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    listener: TcpListener,
+    manner: Manner,
+}
+
+impl Bound {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// When the port cannot be had; the message names it and its key.
+    pub(crate) async fn bind(at: &Listener, manner: Manner) -> Result<Self> {
+        let address = SocketAddr::new(at.interface, at.port);
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("could not listen on {address} for the {} ({}: {})", manner.name, at.port_key, at.port)
+        })?;
+        Ok(Self { listener, manner })
+    }
+
+    /// Serves until `drain`, then finishes what is open until the timeout. `ready` follows.
+    pub(crate) async fn run(self, router: Router, ready: Part, drain: CancellationToken) {
+        let (listener, manner) = (self.listener, self.manner);
+        let connections = GracefulShutdown::new();
+        let tasks = TaskTracker::new();
+        let abort = CancellationToken::new();
+        ready.set(true);
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(server = manner.name, %address, tls = manner.tls.is_some(), "serving");
+        }
+        while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(server = manner.name, %error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let watcher = connections.watcher();
+            let connection = serve(stream, peer, router.clone(), manner.clone(), watcher);
+            let abort = abort.clone();
+            tasks.spawn(async move { abort.run_until_cancelled(connection).await });
+        }
+        ready.set(false);
+        drop(listener);
+        tasks.close();
+        let drained = async {
+            connections.shutdown().await;
+            tasks.wait().await;
+        };
+        if tokio::time::timeout(manner.drain_timeout, drained).await.is_err() {
+            metrics::counter!("dp_server_force_stop_total", "reason" => "shutdown_timeout").increment(1);
+            abort.cancel();
+        }
+        tracing::info!(server = manner.name, "stopped");
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    manner: Manner,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
+    }
+    match &manner.tls {
+        None => serve_io(stream, peer, router, &manner, watcher).await,
+        Some(config) => {
+            let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) => serve_io(stream, peer, router, &manner, watcher).await,
+                Ok(Err(error)) => tracing::debug!(server = manner.name, %peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(server = manner.name, %peer, "TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+async fn serve_io<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    manner: &Manner,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = api::Connection { peer, tls: manner.tls.is_some() };
+    let service = router.layer(axum::Extension(connection));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Some(manner.read_header_timeout));
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    if let Err(error) = watcher.watch(served.into_owned()).await {
+        tracing::debug!(server = manner.name, %peer, %error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::readiness::Readiness;
+
+    fn manner(drain_timeout: Duration) -> Manner {
+        Manner { name: "test server", tls: None, read_header_timeout: Duration::from_secs(5), drain_timeout }
+    }
+
+    fn anywhere() -> Listener {
+        Listener { interface: [127, 0, 0, 1].into(), port: 0, port_key: "test.port" }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_open_when_the_server_drains_is_answered() {
+        let bound = Bound::bind(&anywhere(), manner(Duration::from_secs(30))).await.unwrap();
+        let address = bound.listener.local_addr().unwrap();
+        let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (entered_in, go_in) = (Arc::clone(&entered), Arc::clone(&go));
+        let router = Router::new().route(
+            "/",
+            get(async move || {
+                entered_in.notify_one();
+                go_in.notified().await;
+                "done"
+            }),
+        );
+        let drain = CancellationToken::new();
+        let mut readiness = Readiness::default();
+        let server = tokio::spawn(bound.run(router, readiness.register("test server"), drain.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        entered.notified().await;
+        assert!(readiness.missing().is_empty());
+        drain.cancel();
+        go.notify_one();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        server.await.unwrap();
+        assert_eq!(readiness.missing(), ["test server"]);
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_with_its_key() {
+        let first = Bound::bind(&anywhere(), manner(Duration::ZERO)).await.unwrap();
+        let port = first.listener.local_addr().unwrap().port();
+        let taken = Listener { port, ..anywhere() };
+        let error = format!("{:#}", Bound::bind(&taken, manner(Duration::ZERO)).await.unwrap_err());
+        assert!(
+            error.starts_with(&format!(
+                "could not listen on 127.0.0.1:{port} for the test server (test.port: {port}): "
+            )),
+            "{error}"
+        );
+    }
+}

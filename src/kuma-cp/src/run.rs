@@ -1,0 +1,205 @@
+//! `kuma-cp run`: open the store, bind the ports, serve, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::certificates::{self, ServedCertificate, hostname, server_config};
+use crate::dp_server::{BootstrapService, ServerNames};
+use crate::http_server::{Bound, Manner};
+use crate::readiness::{Part, Readiness};
+use crate::settings::{Loaded, Mode, Settings, TlsSettings};
+use crate::store::OpenStore;
+use crate::version::VERSION;
+use crate::{defaults, diagnostics, dp_server, limits};
+
+/// How long requests of the API may take once it drains.
+const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds of the buckets of all histograms, in seconds.
+const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Runs the control plane until a signal, or until it cannot go on.
+///
+/// # Errors
+/// What keeps it from starting, with the key that can change it; or a store that failed.
+pub(crate) async fn run(loaded: Loaded) -> Result<()> {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let settings = Arc::new(loaded.settings);
+    limits::raise_descriptors();
+    if settings.localhost_is_admin() {
+        tracing::warn!("requests from this machine are the administrator's (apiServer.authn.localhostIsAdmin)");
+    }
+    tracing::info!(version = VERSION, config = %settings.tree.masked(), "starting");
+    let metrics = install_metrics(&settings)?;
+    let open = crate::store::open(&settings.store).await?;
+    let mut parts = Parts::default();
+    let servers = bind(&settings, &open.store, &mut parts).await?;
+    let diagnostics = parts.diagnostics(&settings, metrics).await?;
+    start_duties(&settings, &open.store, &parts)?;
+    let Parts { drain, tasks, .. } = parts;
+    tasks.spawn(diagnostics);
+    for server in servers {
+        tasks.spawn(server);
+    }
+    let outcome = until_the_end(&open).await;
+    drain.cancel();
+    tasks.close();
+    tasks.wait().await;
+    open.close().await;
+    outcome
+}
+
+/// A server that is bound and waits to be polled.
+type Server = futures::future::BoxFuture<'static, ()>;
+
+/// What the parts share.
+#[derive(Default)]
+struct Parts {
+    readiness: Readiness,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+    general: Option<Arc<ServedCertificate>>,
+}
+
+impl Parts {
+    fn serve(&mut self, name: &'static str, bound: Bound, router: Router) -> Server {
+        let part: Part = self.readiness.register(name);
+        Box::pin(bound.run(router, part, self.drain.clone()))
+    }
+
+    /// The certificate of a server: its own, or the general one.
+    fn certificate(&mut self, own: Option<&TlsSettings>, settings: &Settings) -> Result<Arc<ServedCertificate>> {
+        if let Some(files) = own {
+            return self.watched(files.clone());
+        }
+        if let Some(general) = &self.general {
+            return Ok(Arc::clone(general));
+        }
+        let general = self.watched(certificates::general(settings)?)?;
+        self.general = Some(Arc::clone(&general));
+        Ok(general)
+    }
+
+    fn watched(&self, files: TlsSettings) -> Result<Arc<ServedCertificate>> {
+        let certificate = ServedCertificate::load(files)?;
+        self.tasks.spawn(Arc::clone(&certificate).keep_fresh(self.drain.clone()));
+        Ok(certificate)
+    }
+
+    /// Binds the diagnostics server, whose readiness is that of all parts registered so far.
+    async fn diagnostics(&mut self, settings: &Settings, metrics: PrometheusHandle) -> Result<Server> {
+        let conf = &settings.diagnostics;
+        let tls = if conf.tls_enabled {
+            let certificate = self.certificate(conf.tls.as_ref(), settings)?;
+            Some(Arc::new(server_config(certificate, settings, "diagnostics")?))
+        } else {
+            None
+        };
+        let manner = Manner {
+            name: "diagnostics server",
+            tls,
+            read_header_timeout: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(1),
+        };
+        let bound = Bound::bind(&conf.listener, manner).await?;
+        let own = self.readiness.register("diagnostics server");
+        let readiness = Arc::new(std::mem::take(&mut self.readiness));
+        Ok(Box::pin(bound.run(diagnostics::router(readiness, metrics), own, self.drain.clone())))
+    }
+}
+
+/// Binds all servers but diagnostics.
+async fn bind(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Parts) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    let instance_id = instance_id();
+    let api = api::router(api::ApiState::new(Arc::clone(store), settings.api(&instance_id, &hostname())));
+    if let Some(listener) = &settings.api.http {
+        let bound = Bound::bind(listener, api_manner(settings, "API server (HTTP)", None)).await?;
+        servers.push(parts.serve("API server (HTTP)", bound, api.clone()));
+    }
+    if let Some(listener) = &settings.api.https {
+        let certificate = parts.certificate(settings.api.tls.as_ref(), settings)?;
+        let tls = Some(Arc::new(server_config(certificate, settings, "apiServer.https")?));
+        let bound = Bound::bind(listener, api_manner(settings, "API server (HTTPS)", tls)).await?;
+        servers.push(parts.serve("API server (HTTPS)", bound, api));
+    }
+    if settings.mode != Mode::Global {
+        servers.push(bind_dp_server(settings, store, parts).await?);
+    }
+    Ok(servers)
+}
+
+fn api_manner(settings: &Settings, name: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Manner {
+    let read_header_timeout = settings.api.read_header_timeout;
+    Manner { name, tls, read_header_timeout, drain_timeout: API_DRAIN_TIMEOUT }
+}
+
+async fn bind_dp_server(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Parts) -> Result<Server> {
+    let conf = &settings.dp_server;
+    let certificate = parts.certificate(conf.tls.as_ref(), settings)?;
+    let params = settings.bootstrap_params();
+    let names = ServerNames::of_pem(&certificate.pem());
+    if !params.xds_host.is_empty() && !names.hold_for(&params.xds_host) {
+        let (host, listed) = (&params.xds_host, names.listed());
+        bail!(
+            "bootstrapServer.params.xdsHost: the certificate of the dataplane server holds for {listed}, not for {host:?}"
+        );
+    }
+    let manner = Manner {
+        name: "dataplane server",
+        tls: Some(Arc::new(server_config(Arc::clone(&certificate), settings, "dpServer")?)),
+        read_header_timeout: conf.read_header_timeout,
+        drain_timeout: conf.graceful_shutdown_timeout,
+    };
+    let bound = Bound::bind(&conf.listener, manner).await?;
+    let bootstrap = BootstrapService {
+        store: Arc::clone(store),
+        certificate,
+        params,
+        token_required: conf.authentication != "none",
+    };
+    let router = dp_server::router(Arc::new(bootstrap), Router::new());
+    Ok(parts.serve("dataplane server", bound, router))
+}
+
+fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts) -> Result<()> {
+    let stop = parts.drain.clone();
+    parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), stop.clone()));
+    parts.tasks.spawn(actors::duties::run(Arc::clone(store), settings.duties()?, stop));
+    Ok(())
+}
+
+/// Waits for a signal to stop, or for the store to fail.
+async fn until_the_end(open: &OpenStore) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        reason = open.failed() => bail!("the store failed: {reason}"),
+    }
+    Ok(())
+}
+
+/// `hostname-xxxx`, new at every start.
+fn instance_id() -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}", hostname(), &random[..4])
+}
+
+fn install_metrics(settings: &Settings) -> Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .add_global_label("zone", settings.zone_of_metrics())
+        .set_buckets(BUCKETS)?
+        .install_recorder()
+        .context("metrics were started twice")
+}
