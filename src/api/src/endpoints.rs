@@ -8,7 +8,7 @@ use crate::resources::{by_kri, delete, list, put, read};
 use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::writable::{elsewhere, is_read_only};
-use crate::{insights, inspect, meta, tokens};
+use crate::{insights, inspect, meta, propagation, tokens};
 
 /// The table of routes on this control plane.
 pub(crate) fn table(settings: &Settings) -> Routes {
@@ -25,6 +25,7 @@ pub(crate) fn table(settings: &Settings) -> Routes {
     routes.on(Method::POST, "/tokens/dataplane", tokens::dataplane);
     routes.on(Method::POST, "/tokens/zone", tokens::zone);
     routes.on(Method::POST, "/tokens/user", tokens::user);
+    routes.get("/propagation", propagation::propagation);
     inspect::add(&mut routes);
     for kind in meta::served() {
         for path in [kind.path, kind.alt_path].into_iter().filter(|path| !path.is_empty()) {

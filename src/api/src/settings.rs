@@ -7,6 +7,10 @@ use identity::token::PublicKeyEntry;
 use model::labels::Site;
 use serde_json::Value;
 use store::Store;
+use xds::ViewSettings;
+use xds::view::Mode;
+
+use crate::running::{EnvoyAdmin, Running};
 
 /// Where the browser pages are.
 #[derive(Clone, Debug)]
@@ -122,11 +126,23 @@ pub struct ApiState {
     pub store: Arc<dyn Store>,
     /// Configuration.
     pub settings: Settings,
+    /// What shapes pictures of meshes; as the running control plane has it.
+    pub view_settings: Arc<ViewSettings>,
+    /// The part that serves proxies; `None` where none does.
+    pub running: Option<Arc<dyn Running>>,
+    /// How Envoy's admin API is reached; `None` where it is not.
+    pub envoy_admin: Option<Arc<dyn EnvoyAdmin>>,
 }
 
 impl ApiState {
-    /// The API over a store.
+    /// The API over a store alone.
     pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
-        Self { store, settings }
+        let view_settings = match &settings.site {
+            Site::Global => ViewSettings { zone: "".into(), mode: Mode::Global, ..ViewSettings::default() },
+            Site::Zone { name, kubernetes, .. } => {
+                ViewSettings { zone: name.as_str().into(), kubernetes: *kubernetes, ..ViewSettings::default() }
+            }
+        };
+        Self { store, settings, view_settings: Arc::new(view_settings), running: None, envoy_admin: None }
     }
 }

@@ -1,5 +1,6 @@
 //! What the API tells of proxies, policies and services beyond what is stored.
 
+mod config;
 mod hostnames;
 mod layout;
 mod picture;
@@ -10,8 +11,8 @@ mod shown;
 
 use model::{Kind, registry};
 
-use crate::meta;
 use crate::routes::Routes;
+use crate::{envoy_admin, meta};
 
 /// Adds the paths of inspection.
 pub(crate) fn add(routes: &mut Routes) {
@@ -24,7 +25,9 @@ pub(crate) fn add(routes: &mut Routes) {
     routes.get(&of_dataplane("_outbounds/{outbound}/_routes"), policies::routes);
     routes.get(&of_dataplane("_outbounds/{outbound}/_routes/{route}/_policies"), policies::of_route);
     routes.get(&of_dataplane("_layout"), layout::layout);
+    routes.get(&of_dataplane("_config"), config::config);
     routes.get(&of_dataplane("policies"), proxies::policies_of);
+    routes.get(&of_dataplane("{type}"), envoy_admin::ask);
     routes.get("/meshes/{mesh}/{service_kind}/{name}/_hostnames", hostnames::hostnames);
     routes.get("/meshes/{mesh}/meshservices/{name}/_dataplanes", proxies::of_service);
     for kind in meta::served().filter(|kind| kind.is_policy) {

@@ -14,7 +14,7 @@ use crate::json;
 use crate::routes::Answer;
 
 /// The dataplane of the path, after the checks that all of these make.
-fn picture<'a>(call: &Call, state: &'a State) -> Result<Picture<'a>, Problem> {
+fn picture(call: &Call, state: &State) -> Result<Picture, Problem> {
     call.mesh(state)?;
     call.may_access(registry::DATAPLANE)?;
     Picture::of(call, state, "Could not retrieve Dataplane")
@@ -33,7 +33,7 @@ pub(crate) async fn of_proxy(call: Call) -> Answer {
     let state = call.state().await?;
     let picture = picture(&call, &state)?;
     let confs = policy_kinds().filter_map(|kind| {
-        let proxy = picture.rules(kind).proxy?;
+        let proxy = picture.rules(kind)?.proxy?;
         let origins: Vec<_> = proxy.origin.iter().map(|policy| shown::policy_origin(policy)).collect();
         Some(json!({ "kind": kind.name, "conf": proxy.conf.value(), "origins": origins }))
     });
@@ -48,7 +48,7 @@ pub(crate) async fn of_inbound(call: Call) -> Answer {
     let key =
         find_inbound(&picture, &inbound.section).ok_or_else(|| Problem::not_found("Could not retrieve inbound"))?;
     let confs = policy_kinds().filter_map(|kind| {
-        let rules = picture.rules(kind);
+        let rules = picture.rules(kind)?;
         let rules = rules.inbound.get(&key).filter(|rules| !rules.rules.is_empty())?;
         let origins = shown::policy_origins(rules.rules.iter().map(|rule| &rule.origin));
         let rules = rules
@@ -61,7 +61,7 @@ pub(crate) async fn of_inbound(call: Call) -> Answer {
 }
 
 /// The inbound or listener with this section name, or else with this port.
-fn find_inbound(picture: &Picture<'_>, section: &str) -> Option<InboundKey> {
+fn find_inbound(picture: &Picture, section: &str) -> Option<InboundKey> {
     let inbounds = || picture.subject().inbounds();
     let named = inbounds().find(|(_, name)| *name == section);
     let found = named.or_else(|| inbounds().find(|(key, _)| key.port.to_string() == section));
@@ -83,10 +83,10 @@ pub(crate) async fn of_route(call: Call) -> Answer {
     of_destination(&picture, &kri(&call, "route")?)
 }
 
-fn of_destination(picture: &Picture<'_>, destination: &Kri) -> Answer {
+fn of_destination(picture: &Picture, destination: &Kri) -> Answer {
     let is_route = |kind| kind == registry::MESH_HTTP_ROUTE || kind == registry::MESH_TCP_ROUTE;
     let confs = policy_kinds().filter(|kind| !is_route(*kind)).filter_map(|kind| {
-        let rules = picture.rules(kind);
+        let rules = picture.rules(kind)?;
         let rule = rules.to.compute(destination)?;
         let origins = shown::policy_origins(rule.origin.iter());
         Some(json!({ "kind": kind.name, "conf": [rule.conf.value()], "origins": origins }))
@@ -101,7 +101,7 @@ pub(crate) async fn routes(call: Call) -> Answer {
     let outbound = kri(&call, "outbound")?;
     let kinds = [registry::MESH_HTTP_ROUTE, registry::MESH_TCP_ROUTE];
     let routes = kinds.into_iter().filter_map(|kind| {
-        let of_kind = picture.rules(kind);
+        let of_kind = picture.rules(kind)?;
         let rule = of_kind.to.compute(&outbound)?;
         // A TCP route has one conf, without matches, and names no policy.
         let rules = match rule.conf.value()["rules"].as_array() {

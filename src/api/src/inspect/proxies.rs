@@ -99,7 +99,7 @@ pub(crate) async fn policies_of(call: Call) -> Answer {
     let picture = Picture::of(&call, &state, "Could not retrieve Dataplane")?;
     let mut matched = serde_json::Map::new();
     for kind in policy_kinds() {
-        let rules = picture.rules(kind);
+        let Some(rules) = picture.rules(kind) else { continue };
         if !rules.policies.is_empty() {
             let policies = rules.policies.iter().map(|policy| older_meta(&policy.resource));
             matched.insert(kind.name.to_owned(), policies.collect());

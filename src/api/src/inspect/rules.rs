@@ -23,7 +23,7 @@ pub(crate) async fn rules(call: Call) -> Answer {
     let mut matches = BTreeMap::new();
     let mut all = Vec::new();
     for kind in policy_kinds() {
-        let rules = picture.rules(kind);
+        let Some(rules) = picture.rules(kind) else { continue };
         if kind == registry::MESH_HTTP_ROUTE {
             matches = http_matches(&rules.to);
         }
@@ -31,12 +31,12 @@ pub(crate) async fn rules(call: Call) -> Answer {
     }
     let matches: Vec<_> =
         matches.into_iter().map(|(hash, matched)| json!({ "hash": hash, "match": matched })).collect();
-    let body = json!({ "httpMatches": matches, "resource": shown::meta(&picture.resource), "rules": all });
+    let body = json!({ "httpMatches": matches, "resource": shown::meta(picture.resource()), "rules": all });
     Ok(json::response(&body))
 }
 
 /// The rules of one kind; `None` when there are none.
-fn of_kind(picture: &Picture<'_>, rules: &Rules) -> Option<Value> {
+fn of_kind(picture: &Picture, rules: &Rules) -> Option<Value> {
     let inbound = inbound_rules(picture, rules);
     let to = to_rules(&rules.to);
     if rules.proxy.is_none() && inbound.is_empty() && to.is_empty() {
@@ -54,7 +54,7 @@ fn of_kind(picture: &Picture<'_>, rules: &Rules) -> Option<Value> {
     Some(Value::Object(shown))
 }
 
-fn inbound_rules(picture: &Picture<'_>, rules: &Rules) -> Vec<Value> {
+fn inbound_rules(picture: &Picture, rules: &Rules) -> Vec<Value> {
     let mut all: Vec<_> = rules.inbound.iter().filter(|(_, rules)| !rules.rules.is_empty()).collect();
     all.sort_by_key(|(key, _)| (key.port, &key.address));
     all.into_iter()
@@ -63,8 +63,8 @@ fn inbound_rules(picture: &Picture<'_>, rules: &Rules) -> Vec<Value> {
 }
 
 /// An inbound by port, and by name if it has one. Listeners of zone proxies show a port only.
-fn inbound(picture: &Picture<'_>, key: &InboundKey) -> Value {
-    let networking = picture.dataplane.networking.as_ref();
+fn inbound(picture: &Picture, key: &InboundKey) -> Value {
+    let networking = picture.dataplane().networking.as_ref();
     let gateway = networking.and_then(|n| n.gateway.as_ref()).filter(|g| g.kind == GatewayType::Delegated);
     let mut shown = json!({ "port": key.port, "tags": gateway.map(|gateway| &gateway.tags) });
     let named = networking.and_then(|n| {

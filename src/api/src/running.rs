@@ -1,0 +1,144 @@
+//! What the API asks of the running control plane, as far as there is one: tests and tools serve
+//! the API from a store alone.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use store::Revision;
+use xds::MeshView;
+
+/// The part of the control plane that serves proxies.
+pub trait Running: Send + Sync + 'static {
+    /// The picture of a mesh, and the revision that it shows; `None` when the mesh is not known.
+    fn view(&self, mesh: &str) -> Option<(Arc<MeshView>, Revision)>;
+
+    /// Which connected proxies a revision concerns, and which of them hold it.
+    fn propagation(&self, revision: Revision) -> Propagation;
+}
+
+/// Whether a revision is everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Propagation {
+    /// Whether every mesh has taken the revision in. Before that the rest is not final.
+    pub folded: bool,
+    /// Connected proxies whose configuration it changes.
+    pub concerned: usize,
+    /// Those of them that run it.
+    pub acknowledged: usize,
+    /// Those that have not answered yet.
+    pub pending: Vec<PendingProxy>,
+    /// Those that refused some of their configuration.
+    pub rejected: Vec<RejectingProxy>,
+}
+
+/// A proxy that has not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingProxy {
+    /// Its mesh.
+    pub mesh: String,
+    /// Name of its Dataplane.
+    pub name: String,
+    /// For how long, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// A proxy that refused some of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectingProxy {
+    /// Its mesh.
+    pub mesh: String,
+    /// Name of its Dataplane.
+    pub name: String,
+    /// What it refused, in its words.
+    pub rejections: Vec<String>,
+}
+
+/// What is asked of Envoy's own admin API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminRequest {
+    /// `/config_dump`; with endpoints when asked for.
+    ConfigDump {
+        /// Whether endpoints are in it.
+        include_eds: bool,
+    },
+    /// `/stats`.
+    Stats {
+        /// As JSON instead of text.
+        json: bool,
+        /// Only those that were ever updated.
+        used_only: bool,
+    },
+    /// `/clusters`.
+    Clusters {
+        /// As JSON instead of text.
+        json: bool,
+    },
+}
+
+impl AdminRequest {
+    /// Path and query at Envoy's admin API.
+    pub fn path(self) -> String {
+        match self {
+            Self::ConfigDump { include_eds: false } => "/config_dump".to_owned(),
+            Self::ConfigDump { include_eds: true } => "/config_dump?include_eds=true".to_owned(),
+            Self::Stats { json, used_only } => {
+                let parts = [json.then_some("format=json"), used_only.then_some("usedonly=")];
+                let query: Vec<_> = parts.into_iter().flatten().collect();
+                let mark = if query.is_empty() { "" } else { "?" };
+                format!("/stats{mark}{}", query.join("&"))
+            }
+            Self::Clusters { json: true } => "/clusters?format=json".to_owned(),
+            Self::Clusters { json: false } => "/clusters".to_owned(),
+        }
+    }
+}
+
+/// Why Envoy's admin API did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// It was not reached.
+    #[error("could not reach the admin API of the proxy: {0}")]
+    Unreachable(String),
+    /// The proxy is in a zone that is not connected; the text is for the client.
+    #[error("{0}")]
+    NoStream(String),
+}
+
+/// What an admin request comes to.
+pub type AdminAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, AdminError>> + Send>>;
+
+/// How Envoy's admin API is reached: directly in a zone, through the zone on global.
+pub trait EnvoyAdmin: Send + Sync + 'static {
+    /// Asks the proxy of a dataplane.
+    fn ask(&self, dataplane: &Arc<model::Resource>, request: AdminRequest) -> AdminAnswer;
+}
+
+impl fmt::Debug for dyn Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_requests_are_envoys_paths() {
+        for (request, path) in [
+            (AdminRequest::ConfigDump { include_eds: true }, "/config_dump?include_eds=true"),
+            (AdminRequest::Stats { json: false, used_only: true }, "/stats?usedonly="),
+            (AdminRequest::Stats { json: true, used_only: true }, "/stats?format=json&usedonly="),
+            (AdminRequest::Stats { json: false, used_only: false }, "/stats"),
+            (AdminRequest::Clusters { json: true }, "/clusters?format=json"),
+        ] {
+            assert_eq!(request.path(), path);
+        }
+    }
+}
