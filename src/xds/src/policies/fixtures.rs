@@ -31,9 +31,11 @@ pub(super) struct World {
 }
 
 /// A resource of mesh `m`.
-fn resource(kind: Kind, name: &str, spec: Value) -> Arc<Resource> {
+fn resource(kind: Kind, name: &str, mut spec: Value) -> Arc<Resource> {
     let key = Key::new(kind, if kind == registry::MESH { "" } else { "m" }, name);
-    let spec = kind.codec.admit(spec).unwrap_or_else(|e| panic!("{kind}/{name}: {e}"));
+    (kind.codec.default)(&mut spec);
+    // Stored by some other version, so not checked.
+    let spec = (kind.codec.decode)(spec).unwrap_or_else(|e| panic!("{kind}/{name}: {e}"));
     Arc::new(Resource { key, meta: Meta::new(Timestamp::UNIX_EPOCH), spec, status: None })
 }
 

@@ -8,8 +8,10 @@ pub mod edit;
 #[cfg(test)]
 mod fixtures;
 pub mod mesh_circuit_breaker;
+pub mod mesh_health_check;
 pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
+pub mod mesh_retry;
 pub mod mesh_tcp_route;
 pub mod mesh_timeout;
 pub mod mesh_tls;
@@ -34,8 +36,15 @@ pub struct Policy {
 }
 
 /// All of them, in order of effect.
-pub const POLICIES: &[Policy] =
-    &[mesh_tls::POLICY, mesh_timeout::POLICY, mesh_traffic_permission::POLICY, mesh_circuit_breaker::POLICY];
+pub const POLICIES: &[Policy] = &[
+    mesh_tls::POLICY,
+    mesh_load_balancing_strategy::POLICY,
+    mesh_timeout::POLICY,
+    mesh_traffic_permission::POLICY,
+    mesh_health_check::POLICY,
+    mesh_circuit_breaker::POLICY,
+    mesh_retry::POLICY,
+];
 
 /// Edits `set` by all policies. A kind without rules counts as one of which no policy selects the
 /// proxy. What could not be applied is in `faults`; the rest is in force.

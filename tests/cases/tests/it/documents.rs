@@ -68,8 +68,9 @@ fn resource(document: Value) -> Resource {
 }
 
 /// A resource without labels.
-pub(crate) fn resource_of(kind: Kind, mesh: &str, name: &str, spec: Value) -> Resource {
-    let spec = kind.codec.admit(spec).expect("a spec");
+pub(crate) fn resource_of(kind: Kind, mesh: &str, name: &str, mut spec: Value) -> Resource {
+    (kind.codec.default)(&mut spec);
+    let spec = (kind.codec.decode)(spec).expect("a spec");
     Resource { key: Key::new(kind, mesh, name), meta: Meta::new(no_time()), spec, status: None }
 }
 

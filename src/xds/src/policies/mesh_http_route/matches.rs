@@ -125,7 +125,7 @@ fn headers(matches: &RouteMatch) -> Option<Vec<HeaderMatcher>> {
     Some(method.into_iter().chain(others?).collect())
 }
 
-fn header_matcher(matches: &HeaderMatch) -> Option<HeaderMatcher> {
+pub(in crate::policies) fn header_matcher(matches: &HeaderMatch) -> Option<HeaderMatcher> {
     let value = &matches.value;
     let specifier = match matches.match_type() {
         HeaderMatchType::Exact => HeaderMatchSpecifier::StringMatch(string(MatchPattern::Exact(value.clone()))),
@@ -141,7 +141,7 @@ fn header_matcher(matches: &HeaderMatch) -> Option<HeaderMatcher> {
     Some(header(&matches.name, specifier))
 }
 
-fn header(name: &str, specifier: HeaderMatchSpecifier) -> HeaderMatcher {
+pub(in crate::policies) fn header(name: &str, specifier: HeaderMatchSpecifier) -> HeaderMatcher {
     HeaderMatcher { name: name.to_owned(), header_match_specifier: Some(specifier), ..Default::default() }
 }
 
@@ -157,7 +157,7 @@ fn query_parameter(matches: &QueryParamMatch) -> Option<QueryParameterMatcher> {
     })
 }
 
-fn string(pattern: MatchPattern) -> StringMatcher {
+pub(in crate::policies) fn string(pattern: MatchPattern) -> StringMatcher {
     StringMatcher { match_pattern: Some(pattern), ..Default::default() }
 }
 

@@ -3,7 +3,7 @@
 //! also of those that no route names.
 
 mod filters;
-mod matches;
+pub(super) mod matches;
 mod routes;
 
 use std::sync::Arc;
