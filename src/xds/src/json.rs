@@ -3,11 +3,15 @@
 //! The descriptors of Envoy's API are embedded: `descriptors/envoy.bin` is the descriptor set of the
 //! API that `envoy-types` is generated from, without its comments.
 
+mod diff;
+
 use std::sync::LazyLock;
 
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
+
+pub use diff::{DiffOp, OpKind, diff};
 
 pub(crate) static DESCRIPTORS: &[u8] = include_bytes!("../descriptors/envoy.bin");
 
