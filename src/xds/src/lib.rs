@@ -10,14 +10,17 @@ pub mod generators;
 pub mod json;
 pub mod names;
 pub mod policies;
-
+pub mod proxy;
 pub mod proxy_config;
 pub mod resource_set;
 pub mod session;
 pub mod view;
+#[cfg(test)]
+pub(crate) mod world;
 
 pub use model::Kri;
 pub use model::kinds::protocol::{self, Protocol};
+pub use proxy::{Counters, IdentitySource, Memo, ProxyInputs, WorkloadIdentity, generate};
 pub use proxy_config::{ContentHash, EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType};
 pub use resource_set::{Messages, Origin, ResourceSet};
 pub use session::Session;

@@ -44,7 +44,7 @@ impl ResourceType {
 }
 
 /// Version of a resource on xDS: a hash of content, equal in every process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub u64);
 
 impl ContentHash {

@@ -40,11 +40,19 @@ impl EndpointSet {
     }
 }
 
+fn client_hash(port: &DestinationPort) -> ContentHash {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    (&port.kri, port.protocol, &port.spiffe_ids).hash(&mut hasher);
+    ContentHash(hasher.finish())
+}
+
 /// One port of a destination with what stands behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortBacking {
     /// The port as clients see it.
     pub port: DestinationPort,
+    /// Equal for equal ports.
+    pub client_hash: ContentHash,
     /// Its endpoints.
     pub endpoints: Arc<EndpointSet>,
     /// Its endpoints in this zone: what a zone ingress leads to.
@@ -89,8 +97,10 @@ impl MeshView {
                     (Some(Arc::new(ids)), endpoints, local)
                 }
             };
+            let port = DestinationPort { kri, protocol: port.protocol, spiffe_ids };
             Arc::new(PortBacking {
-                port: DestinationPort { kri, protocol: port.protocol, spiffe_ids },
+                client_hash: client_hash(&port),
+                port,
                 endpoints: Arc::new(EndpointSet::new(endpoints)),
                 local: Arc::new(EndpointSet::new(local)),
             })

@@ -34,6 +34,8 @@ struct Fold<'a> {
     changed: BTreeMap<Key, Vec<Arc<Destination>>>,
     /// Policies that changed, each as it was and as it is.
     policies: Vec<Arc<Policy>>,
+    /// Destinations or policies changed in more than endpoints.
+    has_new_epoch: bool,
     /// Zone proxies or identities changed, so that zone egresses may have.
     are_egresses_stale: bool,
 }
@@ -47,6 +49,7 @@ impl<'a> Fold<'a> {
             stale: BTreeSet::new(),
             changed: BTreeMap::new(),
             policies: Vec::new(),
+            has_new_epoch: false,
             are_egresses_stale: false,
         }
     }
@@ -115,6 +118,8 @@ impl<'a> Fold<'a> {
         if gone == read {
             return;
         }
+        self.view.vips = Arc::default();
+        self.has_new_epoch = true;
         self.stale.insert(key.clone());
         for destination in [gone, read].into_iter().flatten() {
             self.stale.extend(self.view.destinations.with_member(&destination.kri).cloned());
@@ -258,6 +263,8 @@ impl<'a> Fold<'a> {
             }
         }
         self.back_again();
+        self.has_new_epoch |= !Arc::ptr_eq(&self.before.policies, &self.view.policies);
+        self.view.shared = self.before.shared.next(self.has_new_epoch);
         self.touch_callers();
         self.touch_policies();
         (self.view, self.touched)
@@ -291,6 +298,8 @@ impl<'a> Fold<'a> {
         if self.view.backings.get(key) == Some(&backing) {
             return false;
         }
+        let clients_see = |backing: &Backing| backing.ports.iter().map(|port| port.client_hash).collect::<Vec<_>>();
+        self.has_new_epoch |= self.view.backings.get(key).map(clients_see) != Some(clients_see(&backing));
         let backing = share(self.view.backings.get(key), backing);
         self.view.backings.insert(key.clone(), backing);
         self.changed.entry(key.clone()).or_default().push(destination);

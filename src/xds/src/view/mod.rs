@@ -18,12 +18,13 @@ mod policies;
 pub(crate) mod reach;
 mod settings;
 mod touched;
+pub(crate) mod vips;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use imbl::OrdMap;
 use model::kinds::mesh_service::MeshService;
@@ -38,13 +39,14 @@ pub use policies::Policies;
 pub use reach::{Reach, ReachRef};
 pub use settings::{Mode, ViewSettings};
 pub use touched::Touched;
+pub use vips::Outbounds;
 
 use dataplanes::Dataplanes;
 use destinations::Destinations;
 use identities::Identities;
 
 /// The kinds of destinations, in the order in which proxies list them.
-const DESTINATION_KINDS: [Kind; 3] =
+pub(crate) const DESTINATION_KINDS: [Kind; 3] =
     [registry::MESH_SERVICE, registry::MESH_EXTERNAL_SERVICE, registry::MESH_MULTI_ZONE_SERVICE];
 
 /// The immutable picture of one mesh at one revision. Cloning shares everything.
@@ -64,6 +66,10 @@ pub struct MeshView {
     zone_addresses: OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Resource>>>,
     zone_egresses: Arc<Vec<ZoneEgress>>,
     policies: Arc<Policies>,
+    /// Addresses of all destinations, found when first asked for.
+    vips: Arc<OnceLock<vips::Vips>>,
+    /// What proxies share of their configurations.
+    pub(crate) shared: crate::proxy::Shared,
     /// Resources that could not be read; they count as absent.
     faults: OrdMap<Key, String>,
 }
@@ -84,6 +90,8 @@ impl MeshView {
             zone_addresses: OrdMap::new(),
             zone_egresses: Arc::default(),
             policies: Arc::default(),
+            vips: Arc::default(),
+            shared: crate::proxy::Shared::default(),
             faults: OrdMap::new(),
         }
     }
@@ -203,6 +211,11 @@ impl MeshView {
     /// The policies and the rules that they make.
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    /// Stands for all addresses and names of destinations: another one when any of them changes.
+    pub(crate) fn vips(&self) -> &Arc<OnceLock<vips::Vips>> {
+        &self.vips
     }
 
     /// Whether callers tell destinations their tags: a fault injection may ask for them.

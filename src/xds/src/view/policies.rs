@@ -1,18 +1,21 @@
 //! The policies of a mesh, and the rules that they make for its dataplanes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use imbl::OrdMap;
 use model::kinds::target_ref::BackendRef;
-use model::{Key, Kind, Labels, Resource, registry};
-use policy::{Destinations, Policy, PolicySet, RuleBook};
+use model::{Key, Kind, Kri, Labels, Resource, registry};
+use policy::{Conf, Destinations, Policy, PolicySet, ResourceRules, RuleBook};
 use serde_json::Value;
 
 use super::label_index::SelectorIndex;
 
 /// Policies that send traffic to other destinations than their target.
 const ROUTES: [Kind; 2] = [registry::MESH_HTTP_ROUTE, registry::MESH_TCP_ROUTE];
+
+/// Digests of rules by their address, with the rules themselves.
+type Digests = Mutex<BTreeMap<usize, (Arc<ResourceRules>, Arc<BTreeMap<Kri, u64>>)>>;
 
 /// All policies of a mesh and everything that they can refer to. A value is never changed: as long as
 /// two views share it, every dataplane that did not change itself has the same rules in both.
@@ -21,6 +24,7 @@ pub struct Policies {
     sets: OrdMap<Kind, Arc<PolicySet>>,
     destinations: Arc<Destinations>,
     books: BTreeMap<Kind, OnceLock<RuleBook>>,
+    digests: Digests,
     /// Routes by the labels of the backends that they lead to.
     routes: SelectorIndex<Key>,
 }
@@ -28,7 +32,7 @@ pub struct Policies {
 impl Policies {
     fn new(sets: OrdMap<Kind, Arc<PolicySet>>, destinations: Arc<Destinations>, routes: SelectorIndex<Key>) -> Self {
         let books = sets.keys().map(|kind| (*kind, OnceLock::new())).collect();
-        Self { sets, destinations, books, routes }
+        Self { sets, destinations, books, digests: Digests::default(), routes }
     }
 
     /// The same policies among other destinations.
@@ -74,6 +78,19 @@ impl Policies {
         let book = self.books.get(&kind)?;
         let set = self.sets.get(&kind)?;
         Some(book.get_or_init(|| RuleBook::new(Arc::clone(set), Arc::clone(&self.destinations))))
+    }
+
+    /// A digest of each rule's conf, by what the rule is for. Made once for all that have these rules.
+    pub(crate) fn digests(&self, rules: &Arc<ResourceRules>) -> Arc<BTreeMap<Kri, u64>> {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        // The rules are kept along, so that no others can come to stand at their address.
+        let known = digests.entry(Arc::as_ptr(rules) as usize);
+        let of = |conf: &Conf| xxhash_rust::xxh3::xxh3_64(conf.value().to_string().as_bytes());
+        let (_, made) = known.or_insert_with(|| {
+            let made = rules.iter().map(|(kri, rule)| (kri.clone(), of(&rule.conf))).collect();
+            (Arc::clone(rules), Arc::new(made))
+        });
+        Arc::clone(made)
     }
 
     /// What policies and backends can refer to.

@@ -1,0 +1,107 @@
+//! What a proxy brings along: all that its configuration depends on beside the picture of its mesh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Kri;
+use policy::Shadow;
+
+use crate::bootstrap::ProxyMetadata;
+use crate::generators::admin::AdminCerts;
+use crate::generators::tls::TlsIdentity;
+
+/// Where a workload has its certificate from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The control plane issued it.
+    Issued {
+        /// Its chain, PEM.
+        chain_pem: Vec<u8>,
+        /// Its key, PEM.
+        key_pem: Vec<u8>,
+    },
+    /// The SPIRE agent beside the proxy hands it out.
+    Spire {
+        /// How long the proxy waits for the agent.
+        connect_timeout: Duration,
+    },
+    /// It exists in name only: for showing a configuration without issuing anything.
+    Named,
+}
+
+/// Who a workload is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadIdentity {
+    /// Identifier of its MeshIdentity.
+    pub mesh_identity: Kri,
+    /// Its SPIFFE ID.
+    pub spiffe_id: String,
+    /// Where its certificate comes from.
+    pub source: IdentitySource,
+}
+
+impl WorkloadIdentity {
+    /// How TLS contexts name it.
+    pub fn tls(&self) -> TlsIdentity {
+        match self.source {
+            IdentitySource::Issued { .. } | IdentitySource::Named => {
+                TlsIdentity::issued(&self.mesh_identity.to_string())
+            }
+            IdentitySource::Spire { .. } => TlsIdentity::of_spire(&self.spiffe_id),
+        }
+    }
+
+    /// Whether somebody else than the control plane issues certificates and trust.
+    pub fn is_external(&self) -> bool {
+        matches!(self.source, IdentitySource::Spire { .. })
+    }
+}
+
+impl std::fmt::Debug for IdentitySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Issued { .. } => "Issued",
+            Self::Spire { .. } => "Spire",
+            Self::Named => "Named",
+        })
+    }
+}
+
+/// What a proxy brings along. Keep the `Arc`s from one call to the next: what is the same one is known
+/// not to have changed.
+#[derive(Clone, Debug)]
+pub struct ProxyInputs {
+    /// Name of its Dataplane.
+    pub dataplane: Arc<str>,
+    /// What it said of itself.
+    pub metadata: Arc<ProxyMetadata>,
+    /// Who it is; without an identity it speaks plaintext.
+    pub identity: Option<Arc<WorkloadIdentity>>,
+    /// Certificates of its admin listener; without any the listener has empty ones.
+    pub admin: Option<Arc<AdminCerts>>,
+    /// Whether policies that are only evaluated count.
+    pub shadow: Shadow,
+}
+
+impl ProxyInputs {
+    /// A proxy without identity.
+    pub fn new(dataplane: &str, metadata: Arc<ProxyMetadata>) -> Self {
+        Self { dataplane: dataplane.into(), metadata, identity: None, admin: None, shadow: Shadow::Excluded }
+    }
+
+    /// Whether both are the same in every part.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            match (a, b) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        self.dataplane == other.dataplane
+            && Arc::ptr_eq(&self.metadata, &other.metadata)
+            && same(self.identity.as_ref(), other.identity.as_ref())
+            && same(self.admin.as_ref(), other.admin.as_ref())
+            && self.shadow == other.shadow
+    }
+}
