@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -16,21 +16,18 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFlags;
+use crate::log_levels::{self, LogLevels};
 
-/// Starts logging.
+/// Starts logging; the handle changes levels later.
 ///
 /// # Errors
 /// An unknown level, or a file that cannot be opened.
-pub(crate) fn start(flags: &LogFlags) -> Result<()> {
-    let level = match flags.log_level.as_str() {
-        "off" => LevelFilter::OFF,
-        "info" => LevelFilter::INFO,
-        "debug" => LevelFilter::DEBUG,
-        other => bail!("unknown log level {other:?}"),
-    };
+pub(crate) fn start(flags: &LogFlags) -> Result<LogLevels> {
+    let level = log_levels::level(&flags.log_level).map_err(|_| anyhow!("unknown log level {:?}", flags.log_level))?;
     let writer = if flags.log_output_path.is_empty() {
         BoxMakeWriter::new(std::io::stderr)
     } else {
@@ -41,9 +38,12 @@ pub(crate) fn start(flags: &LogFlags) -> Result<()> {
     };
     // openraft tells each step of each election at the level at which operators read.
     let quiet = if level == LevelFilter::INFO { LevelFilter::WARN } else { level };
-    let targets = Targets::new().with_default(level).with_targets([("openraft", quiet), ("sled", quiet)]);
+    let base = Targets::new().with_default(level).with_targets([("openraft", quiet), ("sled", quiet)]);
+    let (filter, handle) = reload::Layer::new(base.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).event_format(ConsoleLine);
-    tracing_subscriber::registry().with(lines).with(targets).try_init().context("logging was started twice")
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    subscriber.try_init().context("logging was started twice")?;
+    Ok(LogLevels::new(handle, base))
 }
 
 struct ConsoleLine;

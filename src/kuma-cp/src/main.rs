@@ -8,11 +8,13 @@ mod dp_server;
 mod http_server;
 mod limits;
 mod log;
+mod log_levels;
 mod readiness;
 mod run;
 mod settings;
 mod store;
 mod version;
+mod vitals;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,10 +46,10 @@ fn execute(cli: Cli) -> Result<()> {
             migrate(&load(flag.config_file.as_deref())?);
         }
         Command::Run(flag) => {
-            log::start(&cli.log)?;
+            let log_levels = log::start(&cli.log)?;
             let loaded = load(flag.config_file.as_deref())?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.context("could not start the runtime")?.block_on(run::run(loaded))?;
+            runtime.context("could not start the runtime")?.block_on(run::run(loaded, log_levels))?;
         }
     }
     Ok(())

@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::certificates::{self, ServedCertificate, hostname, server_config};
+use crate::diagnostics::Diagnostics;
 use crate::dp_server::{BootstrapService, ServerNames};
 use crate::http_server::{Bound, Manner};
+use crate::log_levels::LogLevels;
 use crate::readiness::{Part, Readiness};
 use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
 use crate::version::VERSION;
-use crate::{defaults, diagnostics, dp_server, limits};
+use crate::{defaults, diagnostics, dp_server, limits, vitals};
 
 /// How long requests of the API may take once it drains.
 const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 ///
 /// # Errors
 /// What keeps it from starting, with the key that can change it; or a store that failed.
-pub(crate) async fn run(loaded: Loaded) -> Result<()> {
+pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -41,9 +43,9 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     tracing::info!(version = VERSION, config = %settings.tree.masked(), "starting");
     let metrics = install_metrics(&settings)?;
     let open = crate::store::open(&settings.store).await?;
-    let mut parts = Parts::default();
+    let mut parts = Parts { instance_id: instance_id(), ..Parts::default() };
     let servers = bind(&settings, &open.store, &mut parts).await?;
-    let diagnostics = parts.diagnostics(&settings, metrics).await?;
+    let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts)?;
     let Parts { drain, tasks, .. } = parts;
     tasks.spawn(diagnostics);
@@ -64,6 +66,7 @@ type Server = futures::future::BoxFuture<'static, ()>;
 /// What the parts share.
 #[derive(Default)]
 struct Parts {
+    instance_id: String,
     readiness: Readiness,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -96,7 +99,12 @@ impl Parts {
     }
 
     /// Binds the diagnostics server, whose readiness is that of all parts registered so far.
-    async fn diagnostics(&mut self, settings: &Settings, metrics: PrometheusHandle) -> Result<Server> {
+    async fn diagnostics(
+        &mut self,
+        settings: &Settings,
+        metrics: PrometheusHandle,
+        log_levels: LogLevels,
+    ) -> Result<Server> {
         let conf = &settings.diagnostics;
         let tls = if conf.tls_enabled {
             let certificate = self.certificate(conf.tls.as_ref(), settings)?;
@@ -113,15 +121,15 @@ impl Parts {
         let bound = Bound::bind(&conf.listener, manner).await?;
         let own = self.readiness.register("diagnostics server");
         let readiness = Arc::new(std::mem::take(&mut self.readiness));
-        Ok(Box::pin(bound.run(diagnostics::router(readiness, metrics), own, self.drain.clone())))
+        let diagnostics = Diagnostics { readiness, metrics, log_levels: Arc::new(log_levels) };
+        Ok(Box::pin(bound.run(diagnostics::router(diagnostics), own, self.drain.clone())))
     }
 }
 
 /// Binds all servers but diagnostics.
 async fn bind(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Parts) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
-    let instance_id = instance_id();
-    let api = api::router(api::ApiState::new(Arc::clone(store), settings.api(&instance_id, &hostname())));
+    let api = api::router(api::ApiState::new(Arc::clone(store), settings.api(&parts.instance_id, &hostname())));
     if let Some(listener) = &settings.api.http {
         let bound = Bound::bind(listener, api_manner(settings, "API server (HTTP)", None)).await?;
         servers.push(parts.serve("API server (HTTP)", bound, api.clone()));
@@ -174,6 +182,7 @@ async fn bind_dp_server(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts:
 fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts) -> Result<()> {
     let stop = parts.drain.clone();
     parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), stop.clone()));
+    parts.tasks.spawn(vitals::run(Arc::clone(store), parts.instance_id.clone(), stop.clone()));
     parts.tasks.spawn(actors::duties::run(Arc::clone(store), settings.duties()?, stop));
     Ok(())
 }

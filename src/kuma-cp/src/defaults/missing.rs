@@ -19,7 +19,7 @@ use store::{Put, State, StatusChange};
 use crate::settings::{Mode, Settings};
 
 /// The resource that holds the id of the whole control plane.
-const CLUSTER_ID: &str = "kuma-cluster-id";
+pub(crate) const CLUSTER_ID: &str = "kuma-cluster-id";
 /// The mesh that exists from the start.
 const DEFAULT_MESH: &str = "default";
 

@@ -5,14 +5,18 @@
 
 mod missing;
 
+pub(crate) use missing::CLUSTER_ID;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use store::{Leadership, Store, Txn};
+use model::Key;
+use model::registry::ZONE;
+use store::{Leadership, State, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 
 /// Pause before a failed attempt is repeated.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
@@ -55,14 +59,18 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, stop: Ca
 /// Writes what is missing; how many resources that were.
 async fn ensure(store: &Arc<dyn Store>, settings: &Arc<Settings>, leadership: Leadership) -> Result<usize> {
     let state = store.snapshot();
+    let mut txn = Txn::new().require_term(leadership.term);
+    for zone in other_zones(&state, &settings.mode) {
+        tracing::info!(%zone, "zone is not this one and is deleted: it was renamed");
+        txn = txn.delete(zone);
+    }
     let settings = Arc::clone(settings);
     // Keys take a good part of a second each to make.
     let puts = tokio::task::spawn_blocking(move || missing::all(&state, &settings)).await??;
-    if puts.is_empty() {
+    if puts.is_empty() && txn.is_empty() {
         return Ok(0);
     }
     let count = puts.len();
-    let mut txn = Txn::new().require_term(leadership.term);
     for put in puts {
         txn = txn.require_absent(put.key.clone()).put_with(put);
     }
@@ -70,12 +78,22 @@ async fn ensure(store: &Arc<dyn Store>, settings: &Arc<Settings>, leadership: Le
     Ok(count)
 }
 
+/// Zones that a zone control plane holds beside its own: what it was called before.
+fn other_zones(state: &State, mode: &Mode) -> Vec<Key> {
+    match mode {
+        Mode::Global => Vec::new(),
+        Mode::Zone { name, .. } => {
+            state.of_kind(ZONE).map(|zone| zone.key.clone()).filter(|key| *key.name != **name).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use model::registry::{GLOBAL_SECRET, HOSTNAME_GENERATOR, MESH, MESH_TIMEOUT, SECRET, ZONE};
-    use store::{MemoryStore, State};
+    use model::registry::{GLOBAL_SECRET, HOSTNAME_GENERATOR, MESH, MESH_TIMEOUT, SECRET};
+    use store::MemoryStore;
 
     use super::*;
     use crate::settings::load;
@@ -132,6 +150,15 @@ mod tests {
         let state = store.snapshot();
         assert_eq!((state.count(ZONE), state.count(MESH), state.count(HOSTNAME_GENERATOR)), (0, 1, 5));
         assert!(!names(&state, GLOBAL_SECRET).contains("envoy-admin-ca"));
+    }
+
+    #[tokio::test]
+    async fn a_renamed_zone_forgets_its_former_name() {
+        let (store, _) = ensured(&[]).await;
+        let variable = |name: &str| (name == "KUMA_MULTIZONE_ZONE_NAME").then(|| "east".to_owned());
+        let settings = Arc::new(load(None, &variable).unwrap().settings);
+        ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        assert_eq!(names(&store.snapshot(), ZONE), ["east".to_owned()].into());
     }
 
     #[tokio::test]

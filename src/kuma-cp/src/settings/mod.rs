@@ -1,6 +1,7 @@
 //! The settings of a control plane, parsed once into checked types.
 
 mod load;
+mod parts;
 mod table;
 mod tree;
 mod validate;
