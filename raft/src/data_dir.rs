@@ -4,12 +4,13 @@
 //! lock            held by the process that uses the directory
 //! replica         identity of the replica; the mark of an initialised directory
 //! cluster.keys    sealing keys, unless the operator keeps them elsewhere
+//! cluster.pki     certificate authority and join secret, when there is a replica listener
 //! log/            log and hard state
 //! snapshots/      the newest snapshot
 //! ```
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::errors::OpenError;
+use crate::keys::write_private;
 use crate::log::invalid;
-use crate::snapshot::sync_dir;
 use crate::types::ReplicaId;
 
 /// Replica ids stay below 2^53, so that every JSON reader can hold them.
@@ -31,6 +32,10 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     id: ReplicaId,
+    /// Whether it joined a group, and so must never found one.
+    joined: bool,
+    /// Whether it is in its group: a founder at once, one that joined when it has caught up.
+    admitted: bool,
 }
 
 /// An opened, locked data directory.
@@ -39,7 +44,7 @@ pub(crate) struct DataDir {
     path: PathBuf,
     /// Released when the directory is dropped or the process dies.
     _lock: File,
-    id: Option<ReplicaId>,
+    identity: Option<Identity>,
 }
 
 impl DataDir {
@@ -55,16 +60,13 @@ impl DataDir {
             File::options().write(true).create(true).truncate(false).open(&lock_path).map_err(fail(&lock_path))?;
         lock_file(&lock, path, &lock_path)?;
         let identity = path.join("replica");
-        let id = match std::fs::read(&identity) {
-            Ok(bytes) => {
-                let read: Identity = codec::decode(&bytes).map_err(|e| fail(&identity)(invalid(e)))?;
-                Some(read.id)
-            }
+        let known = match std::fs::read(&identity) {
+            Ok(bytes) => Some(codec::decode::<Identity>(&bytes).map_err(|e| fail(&identity)(invalid(e)))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(fail(&identity)(error)),
         };
-        let dir = Self { path: path.to_owned(), _lock: lock, id };
-        if dir.id.is_none() && (dir.log().join("db").exists() || has_snapshot(&dir.snapshots())) {
+        let dir = Self { path: path.to_owned(), _lock: lock, identity: known };
+        if dir.identity.is_none() && (dir.log().join("db").exists() || has_snapshot(&dir.snapshots())) {
             return Err(OpenError::Corrupted {
                 path: path.to_owned(),
                 detail: "it holds data, but the file `replica` is missing".to_owned(),
@@ -75,24 +77,36 @@ impl DataDir {
 
     /// The id of the replica that lives here; `None` when the directory is new.
     pub(crate) fn id(&self) -> Option<ReplicaId> {
-        self.id
+        self.identity.as_ref().map(|identity| identity.id)
+    }
+
+    /// Whether the replica that lives here joined a group that others founded.
+    pub(crate) fn joined(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.joined)
+    }
+
+    /// Whether that replica is in its group.
+    pub(crate) fn admitted(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.admitted)
     }
 
     /// Gives the directory its identity for ever.
-    pub(crate) fn initialise(&mut self, id: ReplicaId) -> Result<(), OpenError> {
-        let path = self.path.join("replica");
-        self.write_identity(&path, id).map_err(|e| OpenError::of(&self.path, &path, e))?;
-        self.id = Some(id);
+    pub(crate) fn initialise(&mut self, id: ReplicaId, joined: bool) -> Result<(), OpenError> {
+        let identity = Identity { id, joined, admitted: !joined };
+        self.save(&identity)?;
+        self.identity = Some(identity);
         Ok(())
     }
 
-    fn write_identity(&self, path: &Path, id: ReplicaId) -> io::Result<()> {
-        let temporary = self.path.join("replica.tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&codec::encode(&Identity { id }).map_err(invalid)?)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        sync_dir(&self.path)
+    /// Remembers that the replica is in its group.
+    pub(crate) fn admit(&self) -> Result<(), OpenError> {
+        self.identity.as_ref().map_or(Ok(()), |known| self.save(&Identity { admitted: true, ..known.clone() }))
+    }
+
+    fn save(&self, identity: &Identity) -> Result<(), OpenError> {
+        let path = self.path.join("replica");
+        let written = codec::encode(identity).map_err(invalid).and_then(|bytes| write_private(&path, &bytes));
+        written.map_err(|e| OpenError::of(&self.path, &path, e))
     }
 
     /// Where it is.
@@ -108,6 +122,11 @@ impl DataDir {
     /// Directory of the snapshots.
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.path.join("snapshots")
+    }
+
+    /// The cluster's certificate authority and join secret.
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.path.join("cluster.pki")
     }
 
     /// The default place of the sealing keys.

@@ -59,24 +59,33 @@ impl Keys {
     }
 
     fn save(&self, ring: &Keyring) -> io::Result<()> {
-        let temporary = self.path.with_extension("tmp");
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut text = format!("active {}\n", ring.active());
         for (id, key) in ring.keys() {
-            writeln!(file, "{id} {}", STANDARD.encode(key))?;
+            text.push_str(&format!("{id} {}\n", STANDARD.encode(key)));
         }
-        file.sync_all()?;
-        std::fs::rename(&temporary, &*self.path)?;
-        self.path.parent().map_or(Ok(()), sync_dir)
+        write_private(&self.path, text.as_bytes())
     }
+}
+
+/// Writes a file that only its owner may read, all of it or nothing.
+pub(crate) fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
 }
 
 fn parse(text: &str) -> Option<Keyring> {
     let mut ring = Keyring::default();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let (id, key) = line.trim().split_once(' ')?;
-        ring.insert(id.parse().ok()?, STANDARD.decode(key).ok()?.try_into().ok()?);
+        match line.trim().split_once(' ')? {
+            ("active", id) => ring.activate(id.parse().ok()?),
+            (id, key) => ring.insert(id.parse().ok()?, STANDARD.decode(key).ok()?.try_into().ok()?),
+        }
     }
-    ring.newest().map(|_| ring)
+    ring.is_usable().then_some(ring)
 }
 
 #[cfg(test)]
@@ -91,7 +100,8 @@ mod tests {
         assert!(Keys::load(&path).unwrap().is_none());
         let keys = Keys::create(&path, Keyring::generate()).unwrap();
         let mut ring = (*keys.current()).clone();
-        ring.rotate();
+        let added = ring.add();
+        ring.activate(added);
         keys.replace(ring.clone()).unwrap();
         assert_eq!(*Keys::load(&path).unwrap().unwrap().current(), ring);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -99,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_damaged_key_file_is_refused() {
-        for text in ["", "1", "1 xyz", "x AAAA"] {
+        for text in ["", "1", "1 xyz", "x AAAA", "active 1"] {
             assert!(parse(text).is_none(), "{text:?}");
         }
     }

@@ -5,18 +5,25 @@
 //! is encoded, proposed together with whatever else is waiting, appended and synced on a majority,
 //! and applied by every replica to its own [`store::State`].
 
+mod answer;
 mod codec;
 mod data_dir;
 mod errors;
 mod flusher;
+mod group;
+mod join;
 mod keys;
 mod latency;
 mod leadership;
+mod listener;
 mod log;
 mod network;
 mod open;
+mod peers;
+mod pki;
 mod proposer;
 mod record;
+mod rpc;
 mod seal;
 mod settings;
 mod sled_log;
@@ -29,9 +36,9 @@ mod suite_tests;
 mod types;
 
 pub use errors::OpenError;
+pub use group::ChangeError;
 pub use latency::Percentiles;
-pub use seal::Keyring;
-pub use settings::Settings;
+pub use settings::{Join, Settings};
 pub use status::{Member, Role, Status};
 pub use store_impl::RaftStore;
 pub use types::{Replica, ReplicaId};

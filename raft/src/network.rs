@@ -1,52 +1,194 @@
-//! The way from this replica to the others.
+//! openraft's way from this replica to the others.
 
 use std::future::Future;
+use std::time::Duration;
 
-use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::RPCOption;
+use futures::StreamExt;
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot};
+use openraft::{OptionalSend, RPCTypes, RaftNetwork, RaftNetworkFactory, Snapshot};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 
-use crate::types::{Replica, ReplicaId, TypeConfig, Vote};
+use crate::codec;
+use crate::peers::{CallError, Peers};
+use crate::record::{LogIdRecord, VoteRecord};
+use crate::rpc::{Frame, Reply, Request, SnapshotHead};
+use crate::snapshot::SnapshotFile;
+use crate::types::{Replica, ReplicaId, TypeConfig, Vote, log_id, log_id_record, vote, vote_record};
 
-/// The network of a group of one: there is nobody to reach.
+/// Bytes of a snapshot in one message.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// How long a leader waits before it tries an unreachable replica again.
+const UNREACHABLE_WAIT: Duration = Duration::from_millis(200);
+
+/// Makes connections for openraft. Without peers (a group of one) nobody is reached.
 #[derive(Clone, Debug)]
-pub(crate) struct Alone;
+pub(crate) struct Network {
+    pub(crate) own: ReplicaId,
+    pub(crate) peers: Option<Peers>,
+}
 
-#[derive(Debug, thiserror::Error)]
-#[error("this replica has no replica listener, so it reaches no other")]
-struct NoListener;
+/// The way to one replica.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    own: ReplicaId,
+    target: ReplicaId,
+    address: String,
+    peers: Option<Peers>,
+    /// Entries on their way. openraft gives up waiting after one heartbeat interval and sends the
+    /// same again; it then gets the answer to the first sending.
+    in_flight: Option<InFlight>,
+}
+
+/// Vote, entry before the first, last entry.
+type Span = (VoteRecord, Option<LogIdRecord>, Option<LogIdRecord>);
+
+#[derive(Debug)]
+struct InFlight {
+    span: Span,
+    reply: JoinHandle<Result<Reply, CallError>>,
+}
+
+/// How long sent entries may take before they count as lost.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Rpc<T> = Result<T, RPCError<ReplicaId, Replica, RaftError<ReplicaId>>>;
 
-impl RaftNetworkFactory<TypeConfig> for Alone {
-    type Network = Self;
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
 
-    async fn new_client(&mut self, _target: ReplicaId, _replica: &Replica) -> Self {
-        Self
+    async fn new_client(&mut self, target: ReplicaId, replica: &Replica) -> Connection {
+        Connection {
+            own: self.own,
+            target,
+            address: replica.address.clone(),
+            peers: self.peers.clone(),
+            in_flight: None,
+        }
     }
 }
 
-impl RaftNetwork<TypeConfig> for Alone {
-    async fn append_entries(
-        &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
-        Err(Unreachable::new(&NoListener).into())
+impl Connection {
+    fn peers(&self) -> Result<&Peers, CallError> {
+        self.peers.as_ref().ok_or_else(|| CallError::NotSent("this replica has no replica listener".to_owned()))
     }
 
-    async fn vote(&mut self, _rpc: VoteRequest<ReplicaId>, _option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
-        Err(Unreachable::new(&NoListener).into())
+    async fn call(&self, action: RPCTypes, request: Request, ttl: Duration) -> Rpc<Reply> {
+        let call = async { self.peers()?.call(&self.address, &request, ttl).await };
+        match tokio::time::timeout(ttl, call).await {
+            Ok(reply) => answered(reply),
+            Err(_) => Err(Timeout { action, id: self.own, target: self.target, timeout: ttl }.into()),
+        }
+    }
+}
+
+fn answered(reply: Result<Reply, CallError>) -> Rpc<Reply> {
+    reply.map_err(|error| match error {
+        CallError::NotSent(_) => Unreachable::new(&error).into(),
+        CallError::Lost(_) => NetworkError::new(&error).into(),
+    })
+}
+
+fn unexpected(reply: &Reply) -> NetworkError {
+    NetworkError::new(&CallError::Lost(format!("unexpected answer {reply:?}")))
+}
+
+impl RaftNetwork<TypeConfig> for Connection {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
+        let last = rpc.entries.last().map(|entry| log_id_record(&entry.log_id));
+        let span = (vote_record(&rpc.vote), rpc.prev_log_id.as_ref().map(log_id_record), last);
+        let in_flight = match self.in_flight.take() {
+            Some(known) if known.span == span => known,
+            _ => {
+                let (connection, request) = (self.peers().cloned(), Request::append(&rpc));
+                let address = self.address.clone();
+                let call = async move { connection?.call(&address, &request, APPEND_TIMEOUT).await };
+                InFlight { span, reply: tokio::spawn(call) }
+            }
+        };
+        // Kept here, so that it outlives this future when openraft drops it.
+        let in_flight = self.in_flight.insert(in_flight);
+        let Ok(reply) = tokio::time::timeout(option.hard_ttl(), &mut in_flight.reply).await else {
+            let (id, target, timeout) = (self.own, self.target, option.hard_ttl());
+            return Err(Timeout { action: RPCTypes::AppendEntries, id, target, timeout }.into());
+        };
+        self.in_flight = None;
+        match answered(reply.unwrap_or_else(|gone| Err(CallError::Lost(gone.to_string()))))? {
+            Reply::Append(reply) => Ok(reply.response()),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
+        match self.call(RPCTypes::Vote, Request::vote(&rpc), option.hard_ttl()).await? {
+            Reply::Vote { vote: of, granted, last } => {
+                Ok(VoteResponse { vote: vote(of), vote_granted: granted, last_log_id: last.map(log_id) })
+            }
+            other => Err(unexpected(&other).into()),
+        }
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot<TypeConfig>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        of: Vote,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<ReplicaId>, StreamingError<TypeConfig, Fatal<ReplicaId>>> {
-        Err(NetworkError::new(&NoListener).into())
+        let send = async {
+            let head = codec::encode(&SnapshotHead::new(vote_record(&of), &snapshot.meta))
+                .map_err(|e| CallError::NotSent(e.to_string()))?;
+            let head = futures::stream::iter([Frame { body: head.into() }]);
+            self.peers()?.install(&self.address, head.chain(chunks(*snapshot.snapshot))).await
+        };
+        let reply = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            reply = send => reply,
+        };
+        match reply {
+            Ok(Reply::Installed { vote: of }) => Ok(SnapshotResponse::new(vote(of))),
+            Ok(other) => Err(unexpected(&other).into()),
+            Err(error @ CallError::NotSent(_)) => Err(Unreachable::new(&error).into()),
+            Err(error @ CallError::Lost(_)) => Err(NetworkError::new(&error).into()),
+        }
     }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(UNREACHABLE_WAIT))
+    }
+}
+
+/// The file in chunks, read as the receiver takes them. A read error ends the stream early, which
+/// the receiver notices by the checksum.
+fn chunks(file: SnapshotFile) -> impl futures::Stream<Item = Frame> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::task::spawn_blocking(move || {
+        let mut offset = 0;
+        loop {
+            match file.read_chunk(offset, CHUNK_BYTES) {
+                Ok(chunk) if chunk.is_empty() => return,
+                Ok(chunk) => {
+                    offset += chunk.len() as u64;
+                    if sender.blocking_send(Frame { body: chunk.into() }).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "snapshot cannot be read");
+                    return;
+                }
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
 }

@@ -1,22 +1,27 @@
 //! From settings to a running replica.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use std::collections::BTreeMap;
-
+use store::Store;
 use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, random_id};
 use crate::errors::OpenError;
 use crate::flusher::Flusher;
+use crate::join;
 use crate::keys::Keys;
 use crate::latency::Latency;
+use crate::listener::Listener;
 use crate::log::{LogBackend, LogStore};
-use crate::network::Alone;
+use crate::network::Network;
+use crate::peers::Peers;
+use crate::pki::Pki;
+use crate::rpc::Welcome;
 use crate::seal::Keyring;
-use crate::settings::Settings;
+use crate::settings::{Join, Settings};
 use crate::sled_log::SledLog;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
@@ -24,89 +29,169 @@ use crate::store_impl::Inner;
 use crate::types::{Raft, Replica, ReplicaId};
 use crate::{RaftStore, leadership, proposer};
 
-/// How long a group of one may take from opening to leading.
-const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long a group of one may take from opening to leading, or a new replica to catch up.
+const READY_WAIT: Duration = Duration::from_secs(60);
 
 /// What was read from the data directory, before anything runs.
-struct Disk {
-    dir: DataDir,
-    id: ReplicaId,
-    keys: Keys,
-    log: LogStore,
-    machine: StateMachine,
-    feed: Arc<store::Feed>,
+pub(crate) struct Disk {
+    pub(crate) dir: DataDir,
+    pub(crate) id: ReplicaId,
+    pub(crate) keys: Keys,
+    pub(crate) pki: Option<Pki>,
+    pub(crate) log: LogStore,
+    pub(crate) machine: StateMachine,
+    pub(crate) feed: Arc<store::Feed>,
     fsync: Latency,
     pristine: bool,
 }
 
 impl RaftStore {
-    /// Opens the replica in `settings.data_dir`. A new directory starts a group of one. It returns
-    /// when the replica serves: for a group of one, when it leads and has applied its whole log.
+    /// Opens the replica in `settings.data_dir`. A new directory founds a group of one or joins a
+    /// group. It returns when the replica serves: alone, when it leads and has applied its whole
+    /// log; as a new one, when it has caught up; any other, when it is up and looks for its group.
     ///
     /// # Errors
     /// Each says what the operator can do.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         let config = Arc::new(settings.openraft()?);
-        let (data_dir, key_file) = (settings.data_dir.clone(), settings.key_file.clone());
-        let disk = tokio::task::spawn_blocking(move || read_disk(&data_dir, key_file.as_deref()))
-            .await
-            .map_err(|e| OpenError::Start(e.to_string()))??;
         let start = |error: &dyn std::fmt::Display| OpenError::Start(error.to_string());
-        let raft = Raft::new(disk.id, config, Alone, disk.log, disk.machine).await.map_err(|e| start(&e))?;
-        if disk.pristine {
-            raft.initialize(BTreeMap::from([(disk.id, Replica::default())])).await.map_err(|e| start(&e))?;
-        }
-        let leadership = leadership::start(&raft);
+        let (dir, welcome) = settle(&settings).await?;
+        let (key_file, listens) = (settings.key_file.clone(), settings.listen.is_some());
+        let taken = welcome.clone();
+        let disk = blocking(move || read_disk(dir, key_file.as_deref(), taken.as_ref(), listens)).await?;
+        let listener = match (settings.listen, &disk.pki) {
+            (Some(address), Some(pki)) => {
+                let tls = pki.server_tls(disk.id).map_err(|e| start(&e))?;
+                let bound = Listener::bind(address, tls).await;
+                Some(bound.map_err(|e| OpenError::Settings(format!("replica listener {address}: {e}")))?)
+            }
+            _ => None,
+        };
+        let address = match &listener {
+            None => String::new(),
+            Some(listener) => match &settings.advertise {
+                Some(address) => address.clone(),
+                None => listener.address().map_err(|e| start(&e))?.to_string(),
+            },
+        };
+        let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id)).transpose().map_err(|e| start(&e))?;
+        let peers = tls.map(Peers::new);
+        let network = Network { own: disk.id, peers: peers.clone() };
+        let raft = Raft::new(disk.id, config, network, disk.log, disk.machine).await.map_err(|e| start(&e))?;
+        let (stop, stopped) = watch::channel(false);
         let commit = Latency::new("raft_commit_seconds");
-        let queue = proposer::start(raft.clone(), settings.commit_timeout, commit.clone());
         let store = Self::new(Inner {
+            id: disk.id,
+            address: address.clone(),
+            leadership: leadership::start(&raft),
+            queue: proposer::start(raft.clone(), settings.commit_timeout, commit.clone()),
             raft,
             feed: disk.feed,
             keys: disk.keys,
-            queue,
-            leadership,
+            pki: disk.pki,
+            peers: peers.clone(),
             commit,
             fsync: disk.fsync,
             timeout: settings.commit_timeout,
+            stop,
             dir: disk.dir,
         });
-        store.ready_alone().await?;
+        if let Some(listener) = listener {
+            listener.serve(store.clone(), stopped.clone()).map_err(|e| start(&e))?;
+        }
+        store.spawn(stopped.clone(), store.clone().promote_learners());
+        let joins = !store.dir().admitted();
+        match (joins, &settings.join, &welcome, &peers) {
+            (false, ..) => store.found_or_resume(disk.pristine, &address).await?,
+            (true, Some(wanted), Some(welcome), Some(peers)) => {
+                join::enter(peers, welcome, wanted, disk.id, &address).await?;
+                store.catch_up().await?;
+                store.dir().admit()?;
+            }
+            _ => {
+                let what = "this replica has not finished joining: start it with the group to join and a listener";
+                return Err(OpenError::Settings(what.to_owned()));
+            }
+        }
+        if !address.is_empty() {
+            store.spawn(stopped, store.clone().announce_address(address));
+        }
         Ok(store)
     }
 
-    /// Waits until the only voter of a group leads.
-    async fn ready_alone(&self) -> Result<(), OpenError> {
-        let status = self.status();
-        let is_only_voter = status.members.iter().filter(|m| m.voter).all(|m| m.id == status.id);
-        if !is_only_voter {
+    async fn found_or_resume(&self, pristine: bool, address: &str) -> Result<(), OpenError> {
+        if pristine {
+            let group = BTreeMap::from([(self.id(), Replica { address: address.to_owned() })]);
+            self.raft().initialize(group).await.map_err(|e| OpenError::Start(e.to_string()))?;
+        }
+        // From the core itself: the metrics may not tell yet.
+        let voters =
+            self.raft().with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
+        if voters.await.map_err(|e| OpenError::Start(e.to_string()))? != [self.id()] {
             return Ok(());
         }
-        let mut leadership: watch::Receiver<_> = store::Store::leadership(self);
-        let led = tokio::time::timeout(READY_WAIT, leadership.wait_for(|now| now.leads)).await;
-        match led {
+        let mut leadership = self.leadership();
+        match tokio::time::timeout(READY_WAIT, leadership.wait_for(|now| now.leads)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(OpenError::Start(self.fault())),
             Err(_) => Err(OpenError::Start(format!("not leading after {} s", READY_WAIT.as_secs()))),
         }
     }
+
+    /// Waits until this replica has applied what the group had committed when it was admitted.
+    async fn catch_up(&self) -> Result<(), OpenError> {
+        let start = std::time::Instant::now();
+        loop {
+            match self.consistent().await {
+                Ok(_) => return Ok(()),
+                Err(error) if start.elapsed() > READY_WAIT => return Err(OpenError::Start(error.to_string())),
+                Err(_) => {}
+            }
+        }
+    }
 }
 
-fn read_disk(path: &Path, key_file: Option<&Path>) -> Result<Disk, OpenError> {
-    let mut dir = DataDir::open(path)?;
-    let key_path = key_file.map_or_else(|| dir.keys(), Path::to_owned);
-    let keys = read_keys(&dir, &key_path)?;
-    let id = match dir.id() {
-        Some(id) => id,
-        None => {
-            let id = random_id();
-            dir.initialise(id)?;
-            id
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| OpenError::Start(e.to_string()))?
+}
+
+/// Locks the directory, and asks the group in when the directory is new and joins one.
+async fn settle(settings: &Settings) -> Result<(DataDir, Option<Welcome>), OpenError> {
+    let path = settings.data_dir.clone();
+    let dir = blocking(move || DataDir::open(&path)).await?;
+    let wanted: Option<&Join> = settings.join.as_ref();
+    match wanted {
+        Some(_) if settings.listen.is_none() => {
+            Err(OpenError::Settings("joining a group needs a replica listener".to_owned()))
         }
-    };
+        Some(wanted) if !dir.admitted() => {
+            let welcome = join::knock(wanted).await?;
+            Ok((dir, Some(welcome)))
+        }
+        _ => Ok((dir, None)),
+    }
+}
+
+fn read_disk(
+    mut dir: DataDir,
+    key_file: Option<&Path>,
+    welcome: Option<&Welcome>,
+    listens: bool,
+) -> Result<Disk, OpenError> {
+    let path = dir.path().to_owned();
     let failed = |file: &Path| {
-        let file = file.to_owned();
-        move |error| OpenError::of(path, &file, error)
+        let (path, file) = (path.clone(), file.to_owned());
+        move |error| OpenError::of(&path, &file, error)
     };
+    let key_path = key_file.map_or_else(|| dir.keys(), Path::to_owned);
+    let keys = read_keys(&dir, &key_path, welcome)?;
+    let pki = read_pki(&dir, welcome, listens)?;
+    if dir.id().is_none() {
+        dir.initialise(random_id(), welcome.is_some())?;
+    }
+    let id = dir.id().unwrap_or_default();
     let fsync = Latency::new("raft_fsync_seconds");
     let log_dir = dir.log();
     let backend: Arc<dyn LogBackend> = Arc::new(SledLog::open(&log_dir).map_err(failed(&log_dir))?);
@@ -116,17 +201,24 @@ fn read_disk(path: &Path, key_file: Option<&Path>) -> Result<Disk, OpenError> {
     let snapshots = SnapshotDir::open(snapshot_dir.clone()).map_err(failed(&snapshot_dir))?;
     let (machine, feed) = StateMachine::open(snapshots, keys.clone()).map_err(failed(&snapshot_dir))?;
     if log.purged().map_err(failed(&log_dir))? > machine.applied() {
-        let detail = "the snapshot that the log continues is missing".to_owned();
-        return Err(OpenError::Corrupted { path: path.to_owned(), detail });
+        return Err(OpenError::Corrupted { path, detail: "the snapshot that the log continues is missing".to_owned() });
     }
     let pristine = log.is_pristine().map_err(failed(&log_dir))?;
-    Ok(Disk { dir, id, keys, log, machine, feed, fsync, pristine })
+    Ok(Disk { dir, id, keys, pki, log, machine, feed, fsync, pristine })
 }
 
-/// The keys: those of the file, or new ones for a new directory. Never new ones for an old
-/// directory: its secrets could not be opened any more.
-fn read_keys(dir: &DataDir, path: &Path) -> Result<Keys, OpenError> {
+/// The keys: those of the group that is joined, those of the file, or new ones for a new directory.
+/// Never new ones for an old directory: its secrets could not be opened any more.
+fn read_keys(dir: &DataDir, path: &Path, welcome: Option<&Welcome>) -> Result<Keys, OpenError> {
     let failed = |error| OpenError::of(dir.path(), path, error);
+    if let Some(welcome) = welcome {
+        let mut ring = Keyring::default();
+        for (id, key) in &welcome.keys {
+            ring.insert(*id, *key);
+        }
+        ring.activate(welcome.active);
+        return Keys::create(path, ring).map_err(failed);
+    }
     if let Some(keys) = Keys::load(path).map_err(failed)? {
         return Ok(keys);
     }
@@ -137,4 +229,28 @@ fn read_keys(dir: &DataDir, path: &Path) -> Result<Keys, OpenError> {
         });
     }
     Keys::create(path, Keyring::generate()).map_err(failed)
+}
+
+fn read_pki(dir: &DataDir, welcome: Option<&Welcome>, listens: bool) -> Result<Option<Pki>, OpenError> {
+    let path = dir.pki();
+    let failed = |error| OpenError::of(dir.path(), &path, error);
+    let malformed = || OpenError::Start("the group sent no usable certificate authority".to_owned());
+    if let Some(welcome) = welcome {
+        let pki = Pki::parse(&welcome.pki).ok_or_else(malformed)?;
+        pki.save(&path).map_err(failed)?;
+        return Ok(Some(pki));
+    }
+    if let Some(pki) = Pki::load(&path).map_err(failed)? {
+        return Ok(Some(pki));
+    }
+    if !listens {
+        return Ok(None);
+    }
+    if dir.joined() {
+        let detail = format!("{} is missing", path.display());
+        return Err(OpenError::Corrupted { path: dir.path().to_owned(), detail });
+    }
+    let pki = Pki::generate().map_err(|e| OpenError::Start(e.to_string()))?;
+    pki.save(&path).map_err(failed)?;
+    Ok(Some(pki))
 }

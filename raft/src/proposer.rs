@@ -21,8 +21,9 @@ const ENTRY_TXNS_MAX: usize = 256;
 /// Bytes of one entry at most, unless a single transaction is larger.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of one transaction at most: half of what a record may have, so that an entry always fits.
-pub(crate) const TXN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of one transaction at most. An entry is sent as one message, and while a follower takes
+/// it, it hears no heartbeat.
+pub(crate) const TXN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Proposals that may wait; more writers wait for room.
 const QUEUE_MAX: usize = 1024;

@@ -38,11 +38,12 @@ pub(crate) struct KeyRecord {
 }
 
 impl KeyRecord {
-    fn of(key: &Key) -> Self {
+    pub(crate) fn of(key: &Key) -> Self {
         Self { kind: key.kind.name.to_owned(), mesh: key.mesh.to_string(), name: key.name.to_string() }
     }
 
-    fn key(&self) -> Result<Key, CodecError> {
+    /// The key, or why it is none.
+    pub(crate) fn key(&self) -> Result<Key, CodecError> {
         let kind = registry::by_name(&self.kind).ok_or_else(|| CodecError::UnknownKind(self.kind.clone()))?;
         Ok(Key::new(kind, &self.mesh, &self.name))
     }

@@ -2,7 +2,7 @@
 //! shows none of them.
 //!
 //! The ring holds every key that stored data may still be sealed with; new data is sealed with the
-//! newest. The key of a resource is bound in as associated data, so a sealed spec cannot be moved
+//! active one. The key of a resource is bound in as associated data, so a sealed spec cannot be moved
 //! to another resource. RFC 8452: the cipher tolerates a repeated nonce, which are random here.
 
 use std::collections::BTreeMap;
@@ -31,9 +31,11 @@ pub(crate) struct Sealed {
 }
 
 /// The cluster keys of a replica, by id.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keyring {
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Keyring {
     keys: BTreeMap<u32, [u8; KEY_BYTES]>,
+    /// The key that seals new data.
+    active: u32,
 }
 
 impl std::fmt::Debug for Keyring {
@@ -44,37 +46,47 @@ impl std::fmt::Debug for Keyring {
 
 impl Keyring {
     /// A ring with one new random key.
-    pub fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         let mut ring = Self::default();
-        ring.rotate();
+        ring.active = ring.add();
         ring
     }
 
-    /// Adds a new random key, which seals from now on; returns its id.
-    pub fn rotate(&mut self) -> u32 {
-        let id = self.newest().map_or(1, |id| id + 1);
+    /// Adds a new random key, which does not seal yet; returns its id.
+    pub(crate) fn add(&mut self) -> u32 {
+        let id = self.keys.keys().next_back().map_or(1, |id| id + 1);
         self.keys.insert(id, rand::random());
         id
     }
 
     /// Adds a key of another replica.
-    pub fn insert(&mut self, id: u32, key: [u8; KEY_BYTES]) {
+    pub(crate) fn insert(&mut self, id: u32, key: [u8; KEY_BYTES]) {
         self.keys.insert(id, key);
     }
 
+    /// Seals with this key from now on.
+    pub(crate) fn activate(&mut self, id: u32) {
+        self.active = id;
+    }
+
     /// The id of the key that seals new data.
-    pub fn newest(&self) -> Option<u32> {
-        self.keys.keys().next_back().copied()
+    pub(crate) fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// Whether the active key is there.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.keys.contains_key(&self.active)
     }
 
     /// All keys, oldest first.
-    pub fn keys(&self) -> impl Iterator<Item = (u32, &[u8; KEY_BYTES])> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, &[u8; KEY_BYTES])> {
         self.keys.iter().map(|(id, key)| (*id, key))
     }
 
     /// Seals a text for the resource that `bound_to` names.
     pub(crate) fn seal(&self, text: &[u8], bound_to: &str) -> Result<Sealed, CodecError> {
-        let key_id = self.newest().ok_or(CodecError::MissingKey(1))?;
+        let key_id = self.active;
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let text = self
             .cipher(key_id)?
@@ -119,7 +131,9 @@ mod tests {
     fn a_rotated_ring_opens_old_texts_and_seals_with_the_new_key() {
         let mut ring = Keyring::generate();
         let old = ring.seal(b"hush", "k").unwrap();
-        assert_eq!(ring.rotate(), 2);
+        assert_eq!(ring.add(), 2);
+        assert_eq!(ring.seal(b"hush", "k").unwrap().key_id, 1);
+        ring.activate(2);
         assert_eq!(ring.seal(b"hush", "k").unwrap().key_id, 2);
         assert_eq!(ring.open(&old, "k").unwrap(), b"hush");
     }

@@ -1,11 +1,21 @@
 //! How a replica is configured.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
 use crate::errors::OpenError;
+
+/// A group to join.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Join {
+    /// `host:port` of replica listeners, any of the group.
+    pub addresses: Vec<String>,
+    /// The token that a replica of the group gave, see [`crate::RaftStore::join_token`].
+    pub token: String,
+}
 
 /// Settings of a replica. [`Settings::new`] gives sane values for all but the directory.
 #[derive(Clone, Debug)]
@@ -15,11 +25,19 @@ pub struct Settings {
     /// File with the sealing keys; by default `cluster.keys` in the data directory. Keep it
     /// elsewhere when a stolen disk must not show secrets.
     pub key_file: Option<PathBuf>,
+    /// Where the other replicas reach this one; without it, it stays a group of one.
+    pub listen: Option<SocketAddr>,
+    /// `host:port` that the others use, when it differs from `listen`.
+    pub advertise: Option<String>,
+    /// The group that a new data directory joins; without it, it founds one. Ignored once joined.
+    pub join: Option<Join>,
     /// How often the leader shows that it lives.
     pub heartbeat: Duration,
-    /// How long, at least, followers wait for the leader before they elect another.
+    /// Followers elect another leader when they have heard nothing for `election_timeout_max` (the
+    /// lease, in which they refuse every candidate) plus a random time between min and max. So a
+    /// disk may stall for max + min before the leadership is lost.
     pub election_timeout_min: Duration,
-    /// How long at most.
+    /// See `election_timeout_min`.
     pub election_timeout_max: Duration,
     /// How long a write or a consistent read waits for a leader and for a majority.
     pub commit_timeout: Duration,
@@ -35,9 +53,12 @@ impl Settings {
         Self {
             data_dir: data_dir.into(),
             key_file: None,
-            heartbeat: Duration::from_millis(200),
-            election_timeout_min: Duration::from_millis(1000),
-            election_timeout_max: Duration::from_millis(2000),
+            listen: None,
+            advertise: None,
+            join: None,
+            heartbeat: Duration::from_millis(80),
+            election_timeout_min: Duration::from_millis(250),
+            election_timeout_max: Duration::from_millis(400),
             commit_timeout: Duration::from_secs(5),
             snapshot_after_entries: 5000,
             entries_kept: 1000,

@@ -21,7 +21,7 @@ fn every_kind_of_op() -> Txn {
         .put_with(Put {
             key: mesh.clone(),
             labels,
-            spec: spec(serde_json::json!({"x": 1})),
+            spec: spec(serde_json::json!({})),
             status: StatusChange::Set(spec(serde_json::json!({"y": null}))),
             owner: Some(secret.clone()),
             times: Some((at(1), at(2))),

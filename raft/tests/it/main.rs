@@ -2,4 +2,5 @@
 
 mod alone;
 mod fixture;
+mod group;
 mod restart;

@@ -15,7 +15,7 @@ pub async fn optimistic_locks_lose_no_increment<S: Store>(store: &S) {
         let mut done = 0;
         while done < 25 {
             let read = stored(store, &config("counter"));
-            let txn = put(config("counter"), number(number_in(&read) + 1))
+            let txn = put(config("counter"), number(number_in(&read.spec) + 1))
                 .require_version(config("counter"), read.meta.version);
             match store.commit(txn).await {
                 Ok(_) => done += 1,
@@ -25,7 +25,7 @@ pub async fn optimistic_locks_lose_no_increment<S: Store>(store: &S) {
         }
     };
     futures::future::join_all((0..WRITERS).map(|_| writer())).await;
-    assert_eq!(number_in(&stored(store, &config("counter"))), 25 * WRITERS as u64);
+    assert_eq!(number_in(&stored(store, &config("counter")).spec), 25 * WRITERS as u64);
 }
 
 /// The others learn that it exists.

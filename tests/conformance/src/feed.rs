@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::registry;
 use store::{ChangeBatch, Event, KindFilter, Revision, Store, Txn, Watch};
 
-use crate::fixture::{commit, config, mesh, number, put};
+use crate::fixture::{commit, config, global, number, number_in, put};
 
 /// More batches than any backend remembers.
 const FAR: u64 = 5000;
@@ -47,20 +47,20 @@ pub async fn a_reader_from_the_start_sees_every_revision_once<S: Store>(store: &
 
 /// Then the changes after it.
 pub async fn a_reader_without_cursor_gets_a_snapshot_first<S: Store>(store: &S) {
-    commit(store, put(mesh("a"), number(1))).await;
+    commit(store, put(global("a"), number(1))).await;
     let mut watch = store.watch(None, KindFilter::All);
     let seen = snapshot(&mut watch).await;
-    assert!(seen.get(&mesh("a")).is_some());
-    let committed = commit(store, put(mesh("b"), number(1))).await;
+    assert!(seen.get(&global("a")).is_some());
+    let committed = commit(store, put(global("b"), number(1))).await;
     assert_eq!(*batch(&mut watch).await, *committed.batch);
 }
 
 /// A cursor of another life of the store is not trusted.
 pub async fn a_reader_ahead_of_the_store_gets_a_snapshot<S: Store>(store: &S) {
-    let now = commit(store, put(mesh("a"), number(1))).await.revision;
+    let now = commit(store, put(global("a"), number(1))).await.revision;
     let mut watch = store.watch(Some(Revision(now.0 + 1000)), KindFilter::All);
     assert_eq!(snapshot(&mut watch).await.revision(), now);
-    let committed = commit(store, put(mesh("b"), number(1))).await;
+    let committed = commit(store, put(global("b"), number(1))).await;
     assert_eq!(batch(&mut watch).await.revision, committed.revision);
 }
 
@@ -73,36 +73,36 @@ pub async fn a_reader_too_far_behind_gets_a_snapshot_and_goes_on<S: Store>(store
         written.expect("no guard, no failure");
     }
     assert_eq!(snapshot(&mut slow).await.revision().0, from.0 + FAR);
-    let committed = commit(store, put(mesh("b"), number(1))).await;
+    let committed = commit(store, put(global("b"), number(1))).await;
     assert_eq!(batch(&mut slow).await.revision, committed.revision);
 }
 
 /// Batches without them are skipped, the others are whole.
 pub async fn a_filter_lets_only_its_kinds_through<S: Store>(store: &S) {
     let from = store.snapshot().revision();
-    let mut meshes = store.watch(Some(from), KindFilter::Only(vec![registry::MESH]));
+    let mut meshes = store.watch(Some(from), KindFilter::Only(vec![registry::GLOBAL_SECRET]));
     commit(store, put(config("a"), number(1))).await;
-    let first = commit(store, put(config("b"), number(1)).put(mesh("m"), Default::default(), number(1))).await;
+    let first = commit(store, put(config("b"), number(1)).put(global("m"), Default::default(), number(1))).await;
     commit(store, put(config("c"), number(1))).await;
-    let second = commit(store, Txn::new().delete(mesh("m"))).await;
+    let second = commit(store, Txn::new().delete(global("m"))).await;
     assert_eq!(*batch(&mut meshes).await, *first.batch);
     assert_eq!(*batch(&mut meshes).await, *second.batch);
 }
 
 /// Each resource once a batch, with what it was before the transaction.
 pub async fn a_change_shows_before_and_after<S: Store>(store: &S) {
-    commit(store, put(mesh("a"), number(1))).await;
-    let txn = put(mesh("a"), number(2)).put(mesh("a"), Default::default(), number(3));
-    let committed = commit(store, txn.put(mesh("b"), Default::default(), number(1)).delete(mesh("b"))).await;
+    commit(store, put(global("a"), number(1))).await;
+    let txn = put(global("a"), number(2)).put(global("a"), Default::default(), number(3));
+    let committed = commit(store, txn.put(global("b"), Default::default(), number(1)).delete(global("b"))).await;
     let [change] = &committed.batch.changes[..] else { panic!("{:?}", committed.batch.changes) };
-    assert_eq!(change.before.as_ref().map(|r| r.spec.clone()), Some(number(1)));
-    assert_eq!(change.after.as_ref().map(|r| r.spec.clone()), Some(number(3)));
+    assert_eq!(change.before.as_ref().map(|r| number_in(&r.spec)), Some(1));
+    assert_eq!(change.after.as_ref().map(|r| number_in(&r.spec)), Some(3));
 }
 
 /// A reader that waits already.
 pub async fn a_reader_wakes_for_a_write<S: Store>(store: &S) {
     let mut watch = store.watch(Some(store.snapshot().revision()), KindFilter::All);
-    let (event, committed) = tokio::join!(batch(&mut watch), commit(store, put(mesh("a"), number(1))));
+    let (event, committed) = tokio::join!(batch(&mut watch), commit(store, put(global("a"), number(1))));
     assert_eq!(*event, *committed.batch);
 }
 
@@ -113,6 +113,6 @@ pub async fn a_commit_is_visible_when_it_returns<S: Store>(store: &S) {
         assert!(store.snapshot().revision() >= committed.revision);
         let read = store.consistent().await.expect("the store serves");
         assert!(read.revision() >= committed.revision);
-        assert_eq!(read.get(&config("c")).map(|r| r.spec.clone()), Some(number(n)));
+        assert_eq!(read.get(&config("c")).map(|r| number_in(&r.spec)), Some(n));
     }
 }

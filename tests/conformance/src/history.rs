@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use store::{CommitError, Event, KindFilter, Put, Snapshot, StatusChange, Store, Txn};
 
-use crate::fixture::{config, dataplane, mesh, number};
+use crate::fixture::{canonical, config, global, number, secret};
 use crate::model::{Entry, Model};
 
 /// A guard or operation of a random transaction, before versions are known.
@@ -24,8 +24,8 @@ enum Step {
 
 fn key() -> impl Strategy<Value = Key> {
     prop_oneof![
-        (0..2u8).prop_map(|n| mesh(&format!("m{n}"))),
-        (0..2u8, 0..2u8).prop_map(|(m, n)| dataplane(&format!("m{m}"), &format!("d{n}"))),
+        (0..2u8).prop_map(|n| global(&format!("m{n}"))),
+        (0..2u8, 0..2u8).prop_map(|(m, n)| secret(&format!("m{m}"), &format!("d{n}"))),
         (0..3u8).prop_map(|n| config(&format!("c{n}"))),
     ]
 }
@@ -102,7 +102,7 @@ async fn run<S: Store>(store: &S, history: &[Vec<Step>]) {
     let start = store.snapshot();
     let mut model = Model { revision: start.revision().0, entries: entries(start.iter()) };
     for steps in history {
-        let txn = txn(steps, &model);
+        let txn = canonical(txn(steps, &model));
         let expected = model.apply(&txn, term);
         let result = store.commit(txn.clone()).await;
         match (&result, expected) {

@@ -3,21 +3,21 @@
 use model::{Labels, registry};
 use store::{Query, Store, Txn};
 
-use crate::fixture::{commit, dataplane, number};
+use crate::fixture::{commit, number, secret};
 
 async fn fill<S: Store>(store: &S) {
     let mut txn = Txn::new();
     for mesh in ["b", "a", "ab"] {
         for n in 0..7 {
             let labels = Labels::from([("odd".to_owned(), (n % 2 == 1).to_string())]);
-            txn = txn.put(dataplane(mesh, &format!("dp-{n}")), labels, number(n));
+            txn = txn.put(secret(mesh, &format!("dp-{n}")), labels, number(n));
         }
     }
     commit(store, txn).await;
 }
 
 fn query(mesh: Option<&str>, offset: usize, size: usize) -> Query {
-    Query { kind: registry::DATAPLANE, mesh: mesh.map(str::to_owned), offset, size }
+    Query { kind: registry::SECRET, mesh: mesh.map(str::to_owned), offset, size }
 }
 
 /// No match twice, none missing, ordered by mesh and name.
@@ -44,7 +44,7 @@ pub async fn lists_are_by_mesh_and_filter<S: Store>(store: &S) {
     let state = store.snapshot();
     let page = state.list(&query(Some("a"), 1, 1), |r| r.label("odd") == Some("true"));
     assert_eq!((page.total, page.next), (3, Some(2)));
-    assert_eq!(page.items[0].key, dataplane("a", "dp-3"));
+    assert_eq!(page.items[0].key, secret("a", "dp-3"));
     assert_eq!(state.list(&query(Some("c"), 0, 10), |_| true).total, 0);
-    assert_eq!(state.count(registry::DATAPLANE), 21);
+    assert_eq!(state.count(registry::SECRET), 21);
 }

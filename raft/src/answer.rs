@@ -1,0 +1,80 @@
+//! What a replica answers to the others.
+
+use std::sync::Arc;
+
+use openraft::error::{CheckIsLeaderError, RaftError};
+use openraft::raft::VoteRequest;
+use tonic::Status;
+
+use crate::RaftStore;
+use crate::codec;
+use crate::record::TxnRecord;
+use crate::rpc::{AppendReply, GuardFailureRecord, Reply, Request, Welcome, append_request};
+use crate::types::{log_id, vote};
+
+fn stopped(error: &dyn std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+impl RaftStore {
+    /// Answers one question. The caller has shown a certificate of the cluster, unless it joins.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Reply, Status> {
+        match request {
+            Request::Append { vote, previous, entries, committed } => {
+                let rpc = append_request(vote, previous, entries, committed);
+                let response = self.raft().append_entries(rpc).await.map_err(|e| stopped(&e))?;
+                Ok(Reply::Append(AppendReply::of(&response)))
+            }
+            Request::Vote { vote: of, last } => {
+                let rpc = VoteRequest { vote: vote(of), last_log_id: last.map(log_id) };
+                Ok(Reply::vote(&self.raft().vote(rpc).await.map_err(|e| stopped(&e))?))
+            }
+            Request::Commit(bytes) => Ok(self.answer_commit(bytes.into_vec()).await),
+            Request::ReadIndex => self.answer_read_index().await,
+            Request::Elect => Ok(self.stand().await),
+            Request::Change(change) => Ok(self.change_here(change).await),
+            Request::Keys { keys, active } => Ok(match self.take_keys(keys, active) {
+                Ok(()) => Reply::Done,
+                Err(error) => Reply::Refused(error.to_string()),
+            }),
+            Request::Join { secret } => self.answer_join(&secret),
+        }
+    }
+
+    /// Commits for another replica. The transaction is decoded first: what cannot be applied must
+    /// not get into the log.
+    async fn answer_commit(&self, bytes: Vec<u8>) -> Reply {
+        let txn = match codec::decode::<TxnRecord>(&bytes).and_then(|record| record.txn(&self.keys())) {
+            Ok(txn) => Arc::new(txn),
+            Err(error) => return Reply::Refused(error.to_string()),
+        };
+        match self.propose(bytes.into(), Some(txn)).await {
+            Ok(Ok(batch)) => Reply::Committed(batch.revision.0),
+            Ok(Err(failure)) => Reply::Guard(GuardFailureRecord::of(&failure)),
+            Err(refusal) => Reply::refusal(refusal),
+        }
+    }
+
+    async fn answer_read_index(&self) -> Result<Reply, Status> {
+        match self.raft().get_read_log_id().await {
+            Ok((read, _applied)) => Ok(Reply::ReadIndex(read.map(|id| id.index))),
+            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => Ok(Reply::NotLeader(to.leader_id)),
+            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Ok(Reply::NotLeader(None)),
+            Err(RaftError::Fatal(fatal)) => Err(stopped(&fatal)),
+        }
+    }
+
+    fn answer_join(&self, secret: &[u8]) -> Result<Reply, Status> {
+        let Some(pki) = self.pki().filter(|pki| pki.admits(secret)) else {
+            tracing::warn!("a stranger asked to join with a wrong token");
+            return Err(Status::permission_denied("join token is not valid"));
+        };
+        let keys = self.keys();
+        Ok(Reply::Joined(Welcome {
+            pki: pki.to_text(),
+            keys: keys.keys().map(|(id, key)| (id, *key)).collect(),
+            active: keys.active(),
+            addresses: self.members().into_values().filter(|address| !address.is_empty()).collect(),
+        }))
+    }
+}

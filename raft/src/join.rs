@@ -1,0 +1,66 @@
+//! Joining a group: the token opens the door, the leader lets the replica in.
+
+use std::time::{Duration, Instant};
+
+use crate::errors::OpenError;
+use crate::peers::{CallError, Peers};
+use crate::pki::JoinToken;
+use crate::rpc::{Change, Reply, Request, Welcome};
+use crate::settings::Join;
+use crate::types::ReplicaId;
+
+/// How long a new replica looks for a group.
+const JOIN_WAIT: Duration = Duration::from_secs(60);
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Shows the token to the given replicas, one after the other, until one takes it.
+pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
+    let token =
+        JoinToken::parse(&join.token).ok_or_else(|| OpenError::Settings("join token is malformed".to_owned()))?;
+    let peers = Peers::new(token.client_tls());
+    let request = Request::Join { secret: token.secret.clone().into() };
+    let start = Instant::now();
+    let mut why = "no address to join was given".to_owned();
+    while start.elapsed() < JOIN_WAIT && !join.addresses.is_empty() {
+        for address in &join.addresses {
+            match peers.call(address, &request, CALL_TIMEOUT).await {
+                Ok(Reply::Joined(welcome)) => return Ok(welcome),
+                Ok(other) => why = format!("{address} answered {other:?}"),
+                Err(CallError::NotSent(error)) if error.contains("join token") => {
+                    return Err(OpenError::Settings(format!("{error}: the group has another one")));
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+    Err(OpenError::Start(format!("no group could be joined: {why}")))
+}
+
+/// Asks the group's replicas, until the leader among them has admitted this one as a learner.
+pub(crate) async fn enter(
+    peers: &Peers,
+    welcome: &Welcome,
+    join: &Join,
+    id: ReplicaId,
+    address: &str,
+) -> Result<(), OpenError> {
+    let request = Request::Change(Change::Admit { id, address: address.to_owned() });
+    let start = Instant::now();
+    let mut why = String::new();
+    while start.elapsed() < JOIN_WAIT {
+        for replica in welcome.addresses.iter().chain(&join.addresses) {
+            match peers.call(replica, &request, CALL_TIMEOUT).await {
+                Ok(Reply::Done) => return Ok(()),
+                Ok(Reply::NotLeader(_)) => why = format!("{replica} does not lead"),
+                Ok(other) => why = format!("{replica} answered {other:?}"),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+    Err(OpenError::Start(format!("the group did not admit this replica: {why}")))
+}

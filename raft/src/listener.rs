@@ -1,0 +1,165 @@
+//! The replica listener: mutual TLS, one gRPC service with two methods.
+//!
+//! `Call` takes one [`Request`] and gives one [`Reply`]; `Install` takes a snapshot in chunks. A
+//! caller without a certificate of the cluster may only join.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use openraft::Snapshot;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::{ClientStreamingService, Grpc, NamedService, UnaryService};
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic::{Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::RaftStore;
+use crate::codec;
+use crate::peers::{CALL, INSTALL, MESSAGE_BYTES_MAX, SERVICE};
+use crate::rpc::{Frame, Reply, Request, SnapshotHead};
+use crate::types::{vote, vote_record};
+
+/// A bound listener that does not serve yet.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: TcpListener,
+    tls: ServerTlsConfig,
+}
+
+impl Listener {
+    pub(crate) async fn bind(address: SocketAddr, tls: ServerTlsConfig) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, tls })
+    }
+
+    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` turns true or its sender is gone.
+    pub(crate) fn serve(
+        self,
+        store: RaftStore,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), tonic::transport::Error> {
+        let router = Server::builder().tcp_nodelay(true).tls_config(self.tls)?.add_service(ReplicaService { store });
+        tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(self.listener);
+            // Stopped, or abandoned with its replica: open connections are ended, the peers retry.
+            let signal = async move { drop(stop.wait_for(|stop| *stop).await) };
+            if let Err(error) = router.serve_with_incoming_shutdown(incoming, signal).await {
+                tracing::error!(%error, "replica listener stopped");
+            }
+        });
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct ReplicaService {
+    store: RaftStore,
+}
+
+impl NamedService for ReplicaService {
+    const NAME: &'static str = SERVICE;
+}
+
+impl Service<http::Request<tonic::body::Body>> for ReplicaService {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            let mut grpc = Grpc::new(ProstCodec::<Frame, Frame>::default())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            // On the path that was routed, not on anything that the caller claims.
+            Ok(match request.uri().path() {
+                CALL => grpc.unary(CallMethod(service), request).await,
+                INSTALL => grpc.client_streaming(InstallMethod(service), request).await,
+                _ => Status::unimplemented("no such method").into_http(),
+            })
+        })
+    }
+}
+
+struct CallMethod(ReplicaService);
+struct InstallMethod(ReplicaService);
+
+fn is_replica<T>(request: &tonic::Request<T>) -> bool {
+    request.peer_certs().is_some_and(|chain| !chain.is_empty())
+}
+
+fn reply(reply: &Reply) -> Result<Response<Frame>, Status> {
+    let body = codec::encode(reply).map_err(|e| Status::internal(e.to_string()))?;
+    Ok(Response::new(Frame { body: body.into() }))
+}
+
+impl UnaryService<Frame> for CallMethod {
+    type Response = Frame;
+    type Future = BoxFuture<Response<Frame>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Frame>) -> Self::Future {
+        let store = self.0.store.clone();
+        Box::pin(async move {
+            let is_replica = is_replica(&request);
+            let question: Request = match codec::decode(&request.into_inner().body) {
+                Ok(question) => question,
+                Err(error) if is_replica => return Err(Status::invalid_argument(error.to_string())),
+                Err(_) => return Err(Status::permission_denied("not a replica")),
+            };
+            if !is_replica && !matches!(question, Request::Join { .. }) {
+                return Err(Status::permission_denied("not a replica"));
+            }
+            reply(&store.answer(question).await?)
+        })
+    }
+}
+
+impl ClientStreamingService<Frame> for InstallMethod {
+    type Response = Frame;
+    type Future = BoxFuture<Response<Frame>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Frame>>) -> Self::Future {
+        let store = self.0.store.clone();
+        Box::pin(async move {
+            if !is_replica(&request) {
+                return Err(Status::permission_denied("not a replica"));
+            }
+            let vote = receive(&store, request.into_inner()).await?;
+            reply(&Reply::Installed { vote })
+        })
+    }
+}
+
+async fn receive(store: &RaftStore, mut frames: Streaming<Frame>) -> Result<crate::record::VoteRecord, Status> {
+    let first = frames.next().await.ok_or_else(|| Status::invalid_argument("no snapshot"))??;
+    let head: SnapshotHead = codec::decode(&first.body).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let unavailable = |e: &dyn std::fmt::Display| Status::unavailable(e.to_string());
+    let file = store.raft().begin_receiving_snapshot().await.map_err(|e| unavailable(&e))?;
+    let mut offset = 0;
+    while let Some(frame) = frames.next().await {
+        let chunk = frame?.body;
+        file.write_chunk(offset, &chunk).map_err(|e| unavailable(&e))?;
+        offset += chunk.len() as u64;
+    }
+    // A torn transfer must not reach the state machine: it would stop this replica.
+    let keys = store.keys();
+    let checked = tokio::task::spawn_blocking(move || crate::snapshot::read(&file, &keys).map(|_| file))
+        .await
+        .map_err(|e| unavailable(&e))?;
+    let file = checked.map_err(|e| Status::data_loss(e.to_string()))?;
+    let snapshot = Snapshot { meta: head.meta(), snapshot: file };
+    let response = store.raft().install_full_snapshot(vote(head.vote), snapshot).await.map_err(|e| unavailable(&e))?;
+    Ok(vote_record(&response.vote))
+}

@@ -1,0 +1,254 @@
+//! What replicas say to each other: closed structs in the record format of [`crate::codec`], whose
+//! format byte lets versions one release apart tell each other apart.
+
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use store::{CommitError, GuardFailure};
+
+use crate::codec::CodecError;
+use crate::proposer::Refusal;
+use crate::record::{EntryRecord, KeyRecord, LogIdRecord, MembershipRecord, VoteRecord};
+use crate::types::{
+    ReplicaId, SnapshotMeta, TypeConfig, entry, entry_record, log_id, log_id_record, membership, membership_record,
+    vote, vote_record,
+};
+
+/// The one message of the service: a record.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Frame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) body: bytes::Bytes,
+}
+
+/// A question to a replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Append {
+        vote: VoteRecord,
+        previous: Option<LogIdRecord>,
+        entries: Vec<EntryRecord>,
+        committed: Option<LogIdRecord>,
+    },
+    Vote {
+        vote: VoteRecord,
+        last: Option<LogIdRecord>,
+    },
+    /// Commit this encoded transaction; only the leader does.
+    Commit(ByteBuf),
+    /// Confirm the leadership and say what must be applied before a read; only the leader does.
+    ReadIndex,
+    /// Stand for election now.
+    Elect,
+    /// Change the group; only the leader does.
+    Change(Change),
+    /// Add these sealing keys, and seal with `active` from now on.
+    Keys {
+        keys: Vec<(u32, [u8; 32])>,
+        active: u32,
+    },
+    /// Let a new replica in: the only question that needs no certificate, but the join secret.
+    Join {
+        secret: ByteBuf,
+    },
+}
+
+/// A change of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// Adds a learner, or moves a replica to another address.
+    Admit { id: ReplicaId, address: String },
+    /// Makes a learner a voter.
+    Promote(ReplicaId),
+    /// Takes a replica out for ever.
+    Remove(ReplicaId),
+    /// Lets another voter lead.
+    HandOver(ReplicaId),
+    /// Makes a new sealing key.
+    RotateKey,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Append(AppendReply),
+    Vote {
+        vote: VoteRecord,
+        granted: bool,
+        last: Option<LogIdRecord>,
+    },
+    Installed {
+        vote: VoteRecord,
+    },
+    /// Committed at this revision.
+    Committed(u64),
+    Guard(GuardFailureRecord),
+    ReadIndex(Option<u64>),
+    Done,
+    NotLeader(Option<ReplicaId>),
+    /// The leader cannot tell whether it was committed.
+    Unknown,
+    /// Nothing was done.
+    Refused(String),
+    Joined(Welcome),
+}
+
+/// What a new replica is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// The cluster's authority and its key, and the join secret.
+    pub(crate) pki: String,
+    pub(crate) keys: Vec<(u32, [u8; 32])>,
+    pub(crate) active: u32,
+    /// Where the replicas are reached; one of them leads.
+    pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AppendReply {
+    Success,
+    Partial(Option<LogIdRecord>),
+    Conflict,
+    HigherVote(VoteRecord),
+}
+
+/// What stands before the chunks of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotHead {
+    pub(crate) vote: VoteRecord,
+    last: Option<LogIdRecord>,
+    membership: MembershipRecord,
+    id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum GuardFailureRecord {
+    Exists(KeyRecord),
+    Missing(KeyRecord),
+    Version(KeyRecord, u64, u64),
+    Term(u64, u64),
+    NoTarget(KeyRecord),
+}
+
+impl GuardFailureRecord {
+    pub(crate) fn of(failure: &GuardFailure) -> Self {
+        match failure {
+            GuardFailure::Exists(key) => Self::Exists(KeyRecord::of(key)),
+            GuardFailure::Missing(key) => Self::Missing(KeyRecord::of(key)),
+            GuardFailure::Version { key, expected, found } => Self::Version(KeyRecord::of(key), *expected, *found),
+            GuardFailure::Term { expected, found } => Self::Term(*expected, *found),
+            GuardFailure::NoTarget(key) => Self::NoTarget(KeyRecord::of(key)),
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Result<GuardFailure, CodecError> {
+        Ok(match self {
+            Self::Exists(key) => GuardFailure::Exists(key.key()?),
+            Self::Missing(key) => GuardFailure::Missing(key.key()?),
+            Self::Version(key, expected, found) => {
+                GuardFailure::Version { key: key.key()?, expected: *expected, found: *found }
+            }
+            Self::Term(expected, found) => GuardFailure::Term { expected: *expected, found: *found },
+            Self::NoTarget(key) => GuardFailure::NoTarget(key.key()?),
+        })
+    }
+}
+
+impl Request {
+    pub(crate) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Self {
+        Self::Append {
+            vote: vote_record(&rpc.vote),
+            previous: rpc.prev_log_id.as_ref().map(log_id_record),
+            entries: rpc.entries.iter().map(entry_record).collect(),
+            committed: rpc.leader_commit.as_ref().map(log_id_record),
+        }
+    }
+
+    pub(crate) fn vote(rpc: &VoteRequest<ReplicaId>) -> Self {
+        Self::Vote { vote: vote_record(&rpc.vote), last: rpc.last_log_id.as_ref().map(log_id_record) }
+    }
+}
+
+/// openraft's request again.
+pub(crate) fn append_request(
+    of: VoteRecord,
+    previous: Option<LogIdRecord>,
+    entries: Vec<EntryRecord>,
+    committed: Option<LogIdRecord>,
+) -> AppendEntriesRequest<TypeConfig> {
+    AppendEntriesRequest {
+        vote: vote(of),
+        prev_log_id: previous.map(log_id),
+        entries: entries.into_iter().map(entry).collect(),
+        leader_commit: committed.map(log_id),
+    }
+}
+
+impl AppendReply {
+    pub(crate) fn of(response: &AppendEntriesResponse<ReplicaId>) -> Self {
+        match response {
+            AppendEntriesResponse::Success => Self::Success,
+            AppendEntriesResponse::PartialSuccess(upto) => Self::Partial(upto.as_ref().map(log_id_record)),
+            AppendEntriesResponse::Conflict => Self::Conflict,
+            AppendEntriesResponse::HigherVote(vote) => Self::HigherVote(vote_record(vote)),
+        }
+    }
+
+    pub(crate) fn response(self) -> AppendEntriesResponse<ReplicaId> {
+        match self {
+            Self::Success => AppendEntriesResponse::Success,
+            Self::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(log_id)),
+            Self::Conflict => AppendEntriesResponse::Conflict,
+            Self::HigherVote(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn vote(response: &VoteResponse<ReplicaId>) -> Self {
+        Self::Vote {
+            vote: vote_record(&response.vote),
+            granted: response.vote_granted,
+            last: response.last_log_id.as_ref().map(log_id_record),
+        }
+    }
+
+    pub(crate) fn refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotLeader(leader) => Self::NotLeader(leader),
+            Refusal::Unknown => Self::Unknown,
+            Refusal::Stopped(why) | Refusal::TooLarge(why) => Self::Refused(why),
+        }
+    }
+
+    /// What a forwarded write that was answered so means to its writer.
+    pub(crate) fn commit_error(self) -> CommitError {
+        match self {
+            Self::Guard(failure) => match failure.failure() {
+                Ok(failure) => CommitError::Guard(failure),
+                Err(error) => CommitError::Refused(error.to_string()),
+            },
+            Self::Refused(why) => CommitError::Refused(why),
+            _ => CommitError::Unknown,
+        }
+    }
+}
+
+impl SnapshotHead {
+    pub(crate) fn new(vote: VoteRecord, meta: &SnapshotMeta) -> Self {
+        Self {
+            vote,
+            last: meta.last_log_id.as_ref().map(log_id_record),
+            membership: membership_record(&meta.last_membership),
+            id: meta.snapshot_id.clone(),
+        }
+    }
+
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.last.map(log_id),
+            last_membership: membership(&self.membership),
+            snapshot_id: self.id.clone(),
+        }
+    }
+}
