@@ -105,15 +105,15 @@ kinds! {
     /// `Mesh`.
     MESH = Descriptor { name: "Mesh", scope: Scope::Global, form: Form::Proto, kds: G2Z, skip_kds_hash: true, path: "meshes", short: "m", kumactl_arg: "mesh", kumactl_list_arg: "meshes", singular: "Mesh", plural: "Meshes", codec: kinds::mesh::CODEC, ..BASE };
     /// `MeshAccessLog`.
-    MESH_ACCESS_LOG = with_status(policy(600, "MeshAccessLog", "mal", ["meshaccesslog", "meshaccesslogs", "Mesh Access Log", "Mesh Access Logs"], Parts::ToAndRules, OPAQUE));
+    MESH_ACCESS_LOG = with_status(policy(600, "MeshAccessLog", "mal", ["meshaccesslog", "meshaccesslogs", "Mesh Access Log", "Mesh Access Logs"], Parts::ToAndRules, kinds::mesh_access_log::CODEC));
     /// `MeshCircuitBreaker`.
-    MESH_CIRCUIT_BREAKER = policy(1300, "MeshCircuitBreaker", "mcb", ["meshcircuitbreaker", "meshcircuitbreakers", "Mesh Circuit Breaker", "Mesh Circuit Breakers"], Parts::ToAndRules, OPAQUE);
+    MESH_CIRCUIT_BREAKER = policy(1300, "MeshCircuitBreaker", "mcb", ["meshcircuitbreaker", "meshcircuitbreakers", "Mesh Circuit Breaker", "Mesh Circuit Breakers"], Parts::ToAndRules, kinds::mesh_circuit_breaker::CODEC);
     /// `MeshExternalService`: a destination outside the mesh.
     MESH_EXTERNAL_SERVICE = Descriptor { name: "MeshExternalService", path: "meshexternalservices", short: "extsvc", kumactl_arg: "meshexternalservice", kumactl_list_arg: "meshexternalservices", singular: "Mesh External Service", plural: "Mesh External Services", is_destination: true, has_status: true, system_namespace_only: true, codec: kinds::mesh_external_service::CODEC, ..BASE };
     /// `MeshFaultInjection`.
-    MESH_FAULT_INJECTION = policy(800, "MeshFaultInjection", "mfi", ["meshfaultinjection", "meshfaultinjections", "Mesh Fault Injection", "Mesh Fault Injections"], Parts::ToAndRules, OPAQUE);
+    MESH_FAULT_INJECTION = policy(800, "MeshFaultInjection", "mfi", ["meshfaultinjection", "meshfaultinjections", "Mesh Fault Injection", "Mesh Fault Injections"], Parts::ToAndRules, kinds::mesh_fault_injection::CODEC);
     /// `MeshHealthCheck`.
-    MESH_HEALTH_CHECK = policy(1200, "MeshHealthCheck", "mhc", ["meshhealthcheck", "meshhealthchecks", "Mesh Health Check", "Mesh Health Checks"], Parts::To, OPAQUE);
+    MESH_HEALTH_CHECK = policy(1200, "MeshHealthCheck", "mhc", ["meshhealthcheck", "meshhealthchecks", "Mesh Health Check", "Mesh Health Checks"], Parts::To, kinds::mesh_health_check::CODEC);
     /// `MeshHTTPRoute`.
     MESH_HTTP_ROUTE = policy(100, "MeshHTTPRoute", "mhttpr", ["meshhttproute", "meshhttproutes", "Mesh HTTP Route", "Mesh HTTP Routes"], Parts::To, kinds::mesh_http_route::CODEC);
     /// `MeshIdentity`: who workloads are and who vouches for them.
@@ -121,21 +121,21 @@ kinds! {
     /// `MeshInsight`: counters of a mesh.
     MESH_INSIGHT = Descriptor { name: "MeshInsight", scope: Scope::Global, form: Form::Proto, kds: KdsFlags::PROVIDED_BY_GLOBAL, path: "mesh-insights", singular: "Mesh Insight", plural: "Mesh Insights", read_only: true, affects_policy_matching: false, codec: kinds::mesh_insight::CODEC, ..BASE };
     /// `MeshLoadBalancingStrategy`.
-    MESH_LOAD_BALANCING_STRATEGY = policy(400, "MeshLoadBalancingStrategy", "mlbs", ["meshloadbalancingstrategy", "meshloadbalancingstrategies", "Mesh Load Balancing Strategy", "Mesh Load Balancing Strategies"], Parts::To, OPAQUE);
+    MESH_LOAD_BALANCING_STRATEGY = policy(400, "MeshLoadBalancingStrategy", "mlbs", ["meshloadbalancingstrategy", "meshloadbalancingstrategies", "Mesh Load Balancing Strategy", "Mesh Load Balancing Strategies"], Parts::To, kinds::mesh_load_balancing_strategy::CODEC);
     /// `MeshMetric`.
-    MESH_METRIC = with_status(policy(1500, "MeshMetric", "mm", ["meshmetric", "meshmetrics", "Mesh Metric", "Mesh Metrics"], Parts::Default, OPAQUE));
+    MESH_METRIC = with_status(policy(1500, "MeshMetric", "mm", ["meshmetric", "meshmetrics", "Mesh Metric", "Mesh Metrics"], Parts::Default, kinds::mesh_metric::CODEC));
     /// `MeshMultiZoneService`: services of several zones under one name.
     MESH_MULTI_ZONE_SERVICE = Descriptor { name: "MeshMultiZoneService", kds: G2Z, path: "meshmultizoneservices", short: "mzsvc", kumactl_arg: "meshmultizoneservice", kumactl_list_arg: "meshmultizoneservices", singular: "Mesh Multi Zone Service", plural: "Mesh Multi Zone Services", is_destination: true, has_status: true, codec: kinds::mesh_multi_zone_service::CODEC, ..BASE };
     /// `MeshOpenTelemetryBackend`.
-    MESH_OPEN_TELEMETRY_BACKEND = Descriptor { name: "MeshOpenTelemetryBackend", path: "meshopentelemetrybackends", short: "motb", kumactl_arg: "meshopentelemetrybackend", kumactl_list_arg: "meshopentelemetrybackends", singular: "Mesh OpenTelemetry Backend", plural: "Mesh OpenTelemetry Backends", has_status: true, system_namespace_only: true, ..BASE };
+    MESH_OPEN_TELEMETRY_BACKEND = Descriptor { name: "MeshOpenTelemetryBackend", path: "meshopentelemetrybackends", short: "motb", kumactl_arg: "meshopentelemetrybackend", kumactl_list_arg: "meshopentelemetrybackends", singular: "Mesh OpenTelemetry Backend", plural: "Mesh OpenTelemetry Backends", has_status: true, system_namespace_only: true, codec: kinds::mesh_open_telemetry_backend::CODEC, ..BASE };
     /// `MeshPassthrough`.
-    MESH_PASSTHROUGH = policy(500, "MeshPassthrough", "mp", ["meshpassthrough", "meshpassthroughs", "Mesh Passthrough", "Mesh Passthroughs"], Parts::Default, OPAQUE);
+    MESH_PASSTHROUGH = policy(500, "MeshPassthrough", "mp", ["meshpassthrough", "meshpassthroughs", "Mesh Passthrough", "Mesh Passthroughs"], Parts::Default, kinds::mesh_passthrough::CODEC);
     /// `MeshProxyPatch`.
-    MESH_PROXY_PATCH = policy(9999, "MeshProxyPatch", "mpp", ["meshproxypatch", "meshproxypatches", "Mesh Proxy Patch", "Mesh Proxy Patches"], Parts::Default, OPAQUE);
+    MESH_PROXY_PATCH = policy(9999, "MeshProxyPatch", "mpp", ["meshproxypatch", "meshproxypatches", "Mesh Proxy Patch", "Mesh Proxy Patches"], Parts::Default, kinds::mesh_proxy_patch::CODEC);
     /// `MeshRateLimit`.
-    MESH_RATE_LIMIT = policy(900, "MeshRateLimit", "mrl", ["meshratelimit", "meshratelimits", "Mesh Rate Limit", "Mesh Rate Limits"], Parts::ToAndRules, OPAQUE);
+    MESH_RATE_LIMIT = policy(900, "MeshRateLimit", "mrl", ["meshratelimit", "meshratelimits", "Mesh Rate Limit", "Mesh Rate Limits"], Parts::ToAndRules, kinds::mesh_rate_limit::CODEC);
     /// `MeshRetry`.
-    MESH_RETRY = policy(1400, "MeshRetry", "mr", ["meshretry", "meshretries", "Mesh Retry", "Mesh Retries"], Parts::To, OPAQUE);
+    MESH_RETRY = policy(1400, "MeshRetry", "mr", ["meshretry", "meshretries", "Mesh Retry", "Mesh Retries"], Parts::To, kinds::mesh_retry::CODEC);
     /// `MeshService`: a destination inside the mesh.
     MESH_SERVICE = Descriptor { name: "MeshService", kds: Z2G.and(ACROSS), path: "meshservices", short: "msvc", kumactl_arg: "meshservice", kumactl_list_arg: "meshservices", singular: "Mesh Service", plural: "Mesh Services", is_destination: true, has_status: true, codec: kinds::mesh_service::CODEC, ..BASE };
     /// `MeshTCPRoute`.
@@ -145,7 +145,7 @@ kinds! {
     /// `MeshTLS`.
     MESH_TLS = policy(300, "MeshTLS", "mtls", ["meshtls", "meshtlses", "Mesh TLS", "Mesh TLSes"], Parts::Rules, kinds::mesh_tls::CODEC);
     /// `MeshTrace`.
-    MESH_TRACE = with_status(policy(700, "MeshTrace", "mtr", ["meshtrace", "meshtraces", "Mesh Trace", "Mesh Traces"], Parts::Default, OPAQUE));
+    MESH_TRACE = with_status(policy(700, "MeshTrace", "mtr", ["meshtrace", "meshtraces", "Mesh Trace", "Mesh Traces"], Parts::Default, kinds::mesh_trace::CODEC));
     /// `MeshTrafficPermission`.
     MESH_TRAFFIC_PERMISSION = policy(1100, "MeshTrafficPermission", "mtp", ["meshtrafficpermission", "meshtrafficpermissions", "Mesh Traffic Permission", "Mesh Traffic Permissions"], Parts::Rules, kinds::mesh_traffic_permission::CODEC);
     /// `MeshTrust`: the certificate authorities of a trust domain.

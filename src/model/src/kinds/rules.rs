@@ -82,3 +82,45 @@ pub(crate) fn host(faults: &mut Violations, path: &str, text: &str) {
         faults.add(path, HOST);
     }
 }
+
+/// Whether the text is an absolute path, of Unix or with a drive.
+pub(crate) fn is_file_path(text: &str) -> bool {
+    let has_drive = matches!(text.as_bytes(), [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic());
+    has_drive || (text.starts_with('/') && !text.contains('\0'))
+}
+
+/// Whether the text is a URL, or a host with an optional port.
+pub(crate) fn is_url(text: &str) -> bool {
+    const SCHEMES: &[&str] = &["ftp", "tcp", "udp", "ws", "wss", "http", "https"];
+    if text.len() <= 3 || text.len() >= 2083 || text.contains(char::is_whitespace) {
+        return false;
+    }
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if SCHEMES.contains(&scheme) => rest,
+        Some(_) => return false,
+        None => text,
+    };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let endpoint = authority.rsplit_once('@').map_or(authority, |(_, endpoint)| endpoint);
+    split_port(endpoint).is_some_and(|(host, port)| {
+        let port_fits =
+            port.is_none_or(|port| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit()));
+        port_fits && is_host(host)
+    })
+}
+
+/// Splits `host:port`, `host` or `[address]:port`; `None` when brackets do not match.
+pub(crate) fn split_port(endpoint: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = endpoint.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((address, Some(port))),
+            None if rest.is_empty() => Some((address, None)),
+            None => None,
+        };
+    }
+    Some(match endpoint.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (endpoint, None),
+    })
+}

@@ -2,3 +2,4 @@
 
 mod canonical;
 mod faults;
+mod policy_faults;

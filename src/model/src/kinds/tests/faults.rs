@@ -19,7 +19,7 @@ fn faults(kind: &str, raw: Value) -> String {
     }
 }
 
-fn check(kind: &str, table: &[(Value, &str)]) {
+pub(super) fn check(kind: &str, table: &[(Value, &str)]) {
     for (raw, expected) in table {
         assert_eq!(faults(kind, raw.clone()), *expected, "{kind} {raw}");
     }
