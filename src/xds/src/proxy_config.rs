@@ -76,7 +76,7 @@ impl fmt::Debug for ContentHash {
 }
 
 /// One Envoy resource in its canonical encoding, shared by all proxies that run it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct EncodedResource {
     /// Its type.
     pub ty: ResourceType,
@@ -86,6 +86,13 @@ pub struct EncodedResource {
     pub hash: ContentHash,
     /// Canonical protobuf bytes of the message (the `value` of its `Any`).
     pub body: Bytes,
+}
+
+/// Never shows the body: it may be a private key.
+impl fmt::Debug for EncodedResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} {} ({} bytes)", self.ty, self.name, self.hash, self.body.len())
+    }
 }
 
 /// A resource as one proxy has it.
