@@ -1,1 +1,1 @@
-//! The `tidy` crate.
+//! Holds the tree to what `ARCHITECTURE.md` says of it; see `tests/it`.
