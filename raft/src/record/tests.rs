@@ -1,3 +1,5 @@
+//! Tests of the module `record`.
+
 use super::*;
 use crate::codec::{decode, encode};
 

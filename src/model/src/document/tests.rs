@@ -1,3 +1,5 @@
+//! Tests of the module `document`.
+
 use expect_test::expect;
 use serde_json::json;
 

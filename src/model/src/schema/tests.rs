@@ -1,3 +1,5 @@
+//! Tests of the module `schema`.
+
 use serde_json::json;
 
 use super::*;

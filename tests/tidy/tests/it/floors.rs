@@ -73,8 +73,16 @@ fn what_a_crate_must_not_know_is_absent() {
 
 #[test]
 fn pure_crates_read_no_clock_and_draw_no_number() {
-    let banned =
-        ["SystemTime::now", "Instant::now", "Timestamp::now", "thread_rng", " rand::", "(rand::", "std::fs::", "std::env::"];
+    let banned = [
+        "SystemTime::now",
+        "Instant::now",
+        "Timestamp::now",
+        "thread_rng",
+        " rand::",
+        "(rand::",
+        "std::fs::",
+        "std::env::",
+    ];
     let mut found = Vec::new();
     for file in rust_files() {
         let path = shown(&file);

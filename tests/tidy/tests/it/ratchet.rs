@@ -38,6 +38,10 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     for (start, line) in lines.iter().enumerate() {
         let trimmed = line.trim_start();
         let Some(at) = trimmed.find("fn ").filter(|at| is_signature(&trimmed[..*at])) else { continue };
+        let opens = lines[start..].iter().find(|line| line.ends_with(['{', ';', '}']));
+        if opens.is_none_or(|line| !line.ends_with('{')) {
+            continue;
+        }
         let indent = line.len() - trimmed.len();
         let close = format!("{}}}", " ".repeat(indent));
         let Some(end) = lines[start..].iter().position(|line| *line == close) else { continue };
