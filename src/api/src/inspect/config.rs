@@ -1,11 +1,19 @@
 //! `_config`: what a proxy should run, and what shadow policies would change.
 
+use std::sync::Arc;
+
 use identity::Action;
+use model::kinds::dataplane_insight::DataplaneInsight;
 use model::{Key, registry};
+use policy::Shadow;
+use serde_json::{Map, Value};
+use xds::bootstrap::ProxyMetadata;
+use xds::inspect;
 
 use super::picture::Picture;
 use crate::call::{Call, parse_bool};
 use crate::errors::Problem;
+use crate::json;
 use crate::routes::Answer;
 
 /// `GET …/dataplanes/{name}/_config`.
@@ -18,14 +26,25 @@ pub(crate) async fn config(call: Call) -> Answer {
     call.may(Action::ViewConfigDump)?;
     let state = call.state().await?;
     call.mesh(&state)?;
-    Picture::of(&call, &state, "Could not retrieve Dataplane")?;
+    let picture = Picture::of(&call, &state, "Could not retrieve Dataplane")?;
     let key = Key::new(registry::DATAPLANE_INSIGHT, call.param("mesh"), call.param("name"));
-    if state.get(&key).is_none() {
-        return Err(Problem::not_found("Failed to fetch dataplane insight"));
+    let insight = state.get(&key).ok_or_else(|| Problem::not_found("Failed to fetch dataplane insight"))?;
+    let failed = |error: &dyn std::fmt::Display| Problem::internal("Could not generate the configuration", error);
+    let said = insight.spec::<DataplaneInsight>().and_then(|insight| insight.metadata.clone());
+    let metadata = ProxyMetadata::parse(&said.map_or(Value::Null, Value::Object)).map_err(|e| failed(&e))?;
+    let metadata = Arc::new(metadata);
+    let configured = |shadow| {
+        let config = inspect::config_json(&picture.view, call.param("name"), &metadata, shadow);
+        config.map_err(|e| failed(&e))?.ok_or_else(|| Problem::not_found("Could not retrieve Dataplane"))
+    };
+    let shown = configured(if wanted.shadow { Shadow::Included } else { Shadow::Excluded })?;
+    let mut body = Map::new();
+    if wanted.diff {
+        let diff = inspect::difference(&configured(Shadow::Excluded)?, &shown);
+        body.insert("diff".to_owned(), serde_json::to_value(diff).map_err(|e| failed(&e))?);
     }
-    let Wanted { shadow, diff } = wanted;
-    tracing::debug!(shadow, diff, "configuration asked for");
-    Err(Problem::unavailable("the configuration of a proxy cannot be shown by this build"))
+    body.insert("xds".to_owned(), Value::Object(shown));
+    Ok(json::response(&body))
 }
 
 /// What is asked for.

@@ -12,7 +12,7 @@ use model::kinds::mesh_zone_address::MeshZoneAddress;
 use model::{Key, Kri, Labels, registry};
 
 use super::MeshView;
-use super::destinations::{Destination, Details, Port, protocol_or_tcp};
+use super::destinations::{Destination, Details, Port};
 use crate::generators::outbound::{DestinationPort, Endpoint, Locality};
 use crate::proxy_config::ContentHash;
 
@@ -121,8 +121,9 @@ impl MeshView {
                     continue;
                 }
                 let mut tags: BTreeMap<_, _> = entry.resource.meta.labels.clone();
-                let protocol = protocol_or_tcp(&inbound.protocol);
-                tags.insert(PROTOCOL.to_owned(), protocol.as_str().to_owned());
+                if !inbound.protocol.is_empty() {
+                    tags.insert(PROTOCOL.to_owned(), inbound.parsed_protocol().as_str().to_owned());
+                }
                 let zone = entry.labels.get(ZONE).filter(|zone| !zone.is_empty());
                 let locality = zone.map(|zone| Locality { zone: zone.clone(), ..Locality::default() });
                 endpoints.push(Endpoint { address: address.to_owned(), port, weight: 1, tags, locality });

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod documents;
+mod envoyconfig;
 mod generator;
 mod matchers;
 mod rest;
