@@ -7,6 +7,7 @@
 mod auth;
 mod call;
 mod cors;
+mod direct_admin;
 mod endpoints;
 mod envoy_admin;
 pub mod errors;
@@ -27,5 +28,6 @@ mod tokens;
 mod writable;
 
 pub use call::Connection;
+pub use direct_admin::DirectAdmin;
 pub use server::router;
 pub use settings::{ApiState, GuiSettings, Settings};

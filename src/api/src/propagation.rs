@@ -1,13 +1,23 @@
-//! Who has what: `GET /propagation?revision=R`.
+//! Who has what: `GET /propagation?revision=R[&wait=5s]`.
 
+use std::time::Duration;
+
+use model::kinds::duration::GoDuration;
 use serde::Serialize;
 use store::Revision;
+use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::errors::Problem;
 use crate::json;
 use crate::routes::Answer;
 use crate::running::Propagation;
+
+/// Longest wait for an answer.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+/// How often a waiting request looks again: answers of proxies are counted in memory, and nothing
+/// tells of each.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Body of the answer.
 #[derive(Serialize)]
@@ -21,6 +31,18 @@ struct Body {
     complete: bool,
     #[serde(flatten)]
     propagation: Propagation,
+}
+
+/// How long the client wants to wait for all proxies.
+fn wait(call: &Call) -> Result<Duration, Problem> {
+    let Some(text) = call.query.get("wait").filter(|text| !text.is_empty()) else { return Ok(Duration::ZERO) };
+    let wait: GoDuration = text.parse().map_err(|e| Problem::bad_request(format_args!("wait: {e}")))?;
+    Ok(wait.to_std().min(WAIT_MAX))
+}
+
+/// Whether waiting changes nothing: every proxy has answered.
+fn is_settled(propagation: &Propagation) -> bool {
+    propagation.folded && propagation.pending.is_empty()
 }
 
 /// `GET /propagation`; without `revision` for the newest.
@@ -42,7 +64,12 @@ pub(crate) async fn propagation(call: Call) -> Answer {
     let Some(running) = &call.api.running else {
         return Err(Problem::unavailable("this control plane serves no proxies"));
     };
-    let propagation = running.propagation(revision);
-    let complete = propagation.folded && propagation.pending.is_empty() && propagation.rejected.is_empty();
+    let deadline = Instant::now() + wait(&call)?;
+    let mut propagation = running.propagation(revision);
+    while !is_settled(&propagation) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        propagation = running.propagation(revision);
+    }
+    let complete = is_settled(&propagation) && propagation.rejected.is_empty();
     Ok(json::response(&Body { revision: revision.0, current: current.0, complete, propagation }))
 }

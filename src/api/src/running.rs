@@ -44,7 +44,7 @@ pub struct PendingProxy {
     /// Name of its Dataplane.
     pub name: String,
     /// For how long, in milliseconds.
-    pub age_ms: u64,
+    pub for_ms: u64,
 }
 
 /// A proxy that refused some of its configuration.
@@ -56,7 +56,7 @@ pub struct RejectingProxy {
     /// Name of its Dataplane.
     pub name: String,
     /// What it refused, in its words.
-    pub rejections: Vec<String>,
+    pub message: String,
 }
 
 /// What is asked of Envoy's own admin API.

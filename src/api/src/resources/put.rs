@@ -47,7 +47,7 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Answer {
     Ok(with_revision(response, committed.revision))
 }
 
-/// The answer to a write, with its revision.
+/// The answer with the revision of a write, or of the last write of what is read.
 pub(crate) fn with_revision(mut response: Response, revision: Revision) -> Response {
     response.headers_mut().insert(REVISION, HeaderValue::from(revision.0));
     response

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use model::{Key, Kind, Resource, document};
-use store::State;
+use store::{Revision, State};
 
 use super::list::insight_of;
+use super::put::with_revision;
 use crate::call::Call;
 use crate::errors::Problem;
 use crate::json;
@@ -19,7 +20,8 @@ pub(crate) const TITLE: &str = "Could not retrieve a resource";
 pub(crate) async fn read(call: Call, kind: Kind) -> Answer {
     let state = call.state().await?;
     let resource = find(&call, &state, kind)?;
-    answer(&call, &resource, TITLE, call.query.get("namespace"))
+    let response = answer(&call, &resource, TITLE, call.query.get("namespace"))?;
+    Ok(with_revision(response, Revision(resource.meta.version)))
 }
 
 /// The overview of one resource.
