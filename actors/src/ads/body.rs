@@ -1,0 +1,81 @@
+//! The outgoing half of a stream: responses are encoded when the connection has room for them.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+use tonic::Status;
+use xds::session::DeltaResponse;
+
+use super::encode::encode;
+
+/// What leaves on a stream.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// A response.
+    Response(DeltaResponse),
+    /// The end, and why.
+    End(Status),
+}
+
+/// The body of the HTTP response of one stream.
+pub(crate) struct OutgoingBody {
+    responses: mpsc::Receiver<Outgoing>,
+    control_plane: Arc<str>,
+    /// What is left of the response that is being written.
+    pieces: VecDeque<Bytes>,
+    ended: bool,
+}
+
+impl OutgoingBody {
+    /// A body that writes what is sent to `responses`.
+    pub(crate) fn new(responses: mpsc::Receiver<Outgoing>, control_plane: Arc<str>) -> Self {
+        Self { responses, control_plane, pieces: VecDeque::new(), ended: false }
+    }
+
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.ended = true;
+        let mut trailers = http::HeaderMap::new();
+        // A status whose message cannot be a header still ends the stream.
+        if status.add_header(&mut trailers).is_err() {
+            trailers.insert("grpc-status", http::HeaderValue::from_static("2"));
+        }
+        Frame::trailers(trailers)
+    }
+}
+
+impl Body for OutgoingBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match self.responses.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Outgoing::Response(response))) => {
+                    let pieces = encode(&response, &self.control_plane);
+                    let len: usize = pieces.iter().map(Bytes::len).sum();
+                    metrics::counter!(crate::metrics::RESPONSES_SENT_BYTES, "type_url" => response.ty.type_url())
+                        .increment(len as u64);
+                    self.pieces = pieces;
+                }
+                Poll::Ready(Some(Outgoing::End(status))) => return Poll::Ready(Some(Ok(self.end(&status)))),
+                // The actor is gone without a word: the proxy connects anew.
+                Poll::Ready(None) => {
+                    let status = Status::unavailable("the stream ended");
+                    return Poll::Ready(Some(Ok(self.end(&status))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The actor of a mesh, and who watches over it.
+
+mod actor;
+mod supervisor;
+mod view;
+
+pub(crate) use supervisor::supervise;

@@ -1,0 +1,60 @@
+//! What the actors are configured with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::labels::Site;
+
+use crate::admission::Authentication;
+
+/// Settings of the proxies' side of a control plane. `Default` has Kuma's defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Identifier of this control plane process, told to proxies and written into insights.
+    pub instance_id: Arc<str>,
+    /// Name of the local zone.
+    pub zone: Arc<str>,
+    /// Whether proxies run as pods. Decides on labels and on the default SPIFFE path.
+    pub kubernetes: bool,
+    /// How proxies prove who they are.
+    pub authentication: Authentication,
+    /// How long a Dataplane that a proxy brought along outlives the proxy's stream.
+    pub deregistration_delay: Duration,
+    /// How long changes of an insight are gathered before they are written.
+    pub status_flush_interval: Duration,
+    /// Half of this is the time after which the generation of a connected subscription grows.
+    pub idle_timeout: Duration,
+    /// Pause after the first failure to issue an identity; it doubles up to `backoff_max`.
+    pub backoff_base: Duration,
+    /// Longest pause after failures to issue an identity.
+    pub backoff_max: Duration,
+    /// How many identities are made at a time. `None`: one per core.
+    pub issuers: Option<usize>,
+    /// How many threads run actors. `None`: one per core.
+    pub arbiters: Option<usize>,
+}
+
+impl Settings {
+    /// Where resources are written.
+    pub(crate) fn site(&self) -> Site {
+        Site::Zone { name: self.zone.to_string(), federated: false, kubernetes: self.kubernetes }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            instance_id: "kuma-cp".into(),
+            zone: "default".into(),
+            kubernetes: false,
+            authentication: Authentication::Token { public_keys: Vec::new(), use_secrets: true, in_memory: false },
+            deregistration_delay: Duration::from_secs(10),
+            status_flush_interval: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(300),
+            backoff_base: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(300),
+            issuers: None,
+            arbiters: None,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What all actors of a control plane reach: the store, the meeting points, the helpers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use store::Store;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::Hub;
+use crate::identities::Identities;
+use crate::insights::Insights;
+use crate::runtime::Arbiters;
+use crate::settings::Settings;
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    /// The runtime of everything that is no actor.
+    pub(crate) runtime: Handle,
+    pub(crate) arbiters: Arbiters,
+    pub(crate) insights: Insights,
+    pub(crate) identities: Identities,
+    /// The control plane is going away: streams end, Dataplanes stay.
+    pub(crate) draining: CancellationToken,
+    /// Nothing is noted for insights any more.
+    pub(crate) last_write: CancellationToken,
+    /// All insights are written.
+    pub(crate) all_written: CancellationToken,
+    hubs: Mutex<BTreeMap<Arc<str>, Arc<Hub>>>,
+    streams: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, store: Arc<dyn Store>, arbiters: Arbiters) -> Self {
+        let identities = Identities::new(&settings);
+        Self {
+            settings,
+            store,
+            runtime: Handle::current(),
+            arbiters,
+            insights: Insights::default(),
+            identities,
+            draining: CancellationToken::new(),
+            last_write: CancellationToken::new(),
+            all_written: CancellationToken::new(),
+            hubs: Mutex::default(),
+            streams: AtomicU64::new(1),
+        }
+    }
+
+    /// The meeting point of a mesh.
+    pub(crate) fn hub(&self, mesh: &Arc<str>) -> Arc<Hub> {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(hubs.entry(Arc::clone(mesh)).or_insert_with(|| Arc::new(Hub::new(Arc::clone(mesh)))))
+    }
+
+    /// Every meeting point, by mesh.
+    pub(crate) fn hubs(&self) -> Vec<Arc<Hub>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Starts a task that is no actor.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.arbiters {
+            Arbiters::Threads { .. } => drop(self.runtime.spawn(task)),
+            Arbiters::Local => drop(tokio::task::spawn_local(task)),
+        }
+    }
+
+    /// Waits until the insights of ended streams are written, for `deadline` at most.
+    pub(crate) async fn finish_writing(&self, deadline: Duration) {
+        self.last_write.cancel();
+        // A store without a leader takes no insights; the next start of the proxies repairs them.
+        drop(tokio::time::timeout(deadline, self.all_written.cancelled()).await);
+    }
+
+    /// A number for a new stream.
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The discovery service as a proxy sees it: real gRPC streams over loopback, the memory store behind.
+
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test that cannot go on fails")]
+
+mod admission;
+mod propagation;
+mod streams;
+mod world;

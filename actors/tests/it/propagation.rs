@@ -1,0 +1,80 @@
+//! Who has what.
+
+use model::registry::MESH_SERVICE;
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revision_is_pending_until_it_is_acknowledged() {
+    let world = World::new().await;
+    world.dataplane("web").await;
+    let mut proxy = world.proxy("web").await;
+    proxy.begin().await;
+    proxy.accept(2).await;
+    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+
+    let revision = world.service("api", 80).await;
+    let change = proxy.next().await;
+    world.until(|control_plane| control_plane.propagation(revision).concerned == 1).await;
+    let propagation = world.control_plane.propagation(revision);
+    assert_eq!((propagation.acked, propagation.pending.len()), (0, 1));
+    assert_eq!(&*propagation.pending[0].name, "web");
+    proxy.answer(&change, None).await;
+    proxy.accept(1).await;
+    world.until(|control_plane| control_plane.propagation(revision).acked == 1).await;
+
+    let deletion = world.delete(MESH_SERVICE, "api").await;
+    let change = proxy.next().await;
+    assert_eq!(change.removed_resources.len(), 1);
+    proxy.answer(&change, None).await;
+    proxy.accept(1).await;
+    world.until(|control_plane| control_plane.propagation(deletion).acked == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revision_that_concerns_nobody_is_everywhere_at_once() {
+    let world = World::new().await;
+    world.dataplane("web").await;
+    let mut proxy = world.proxy("web").await;
+    proxy.begin().await;
+    proxy.next_clusters().await;
+    let listeners = proxy.next().await;
+    proxy.answer(&listeners, None).await;
+    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+    let revision = world.put(model::registry::SECRET, "unused", serde_json::json!({"data": "eA=="})).await;
+    world.until(|control_plane| control_plane.propagation(revision).folded).await;
+    let propagation = world.control_plane.propagation(revision);
+    assert_eq!((propagation.concerned, propagation.pending.len()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusal_is_reported_with_its_words_and_healed_by_the_next_version() {
+    let world = World::new().await;
+    world.dataplane("web").await;
+    let mut proxy = world.proxy("web").await;
+    proxy.begin().await;
+    proxy.next_clusters().await;
+    let listeners = proxy.next().await;
+    proxy.answer(&listeners, None).await;
+    let bad = world.service("api", 80).await;
+    let change = proxy.next().await;
+    proxy.answer(&change, Some("port is reserved")).await;
+    proxy.accept(1).await;
+    world.until(|control_plane| !control_plane.propagation(bad).rejected.is_empty()).await;
+    let propagation = world.control_plane.propagation(bad);
+    assert_eq!((propagation.concerned, propagation.acked, propagation.pending.len()), (1, 0, 0));
+    let rejection = &propagation.rejected[0].rejections[0];
+    assert_eq!(&*rejection.message, "port is reserved");
+    assert!(rejection.name.contains("api"));
+
+    world.dataplane("other").await;
+    let good = world.service("api", 81).await;
+    let mut proxy = proxy.accept_all();
+    proxy.until(|clusters| clusters.keys().any(|name| name.contains("api"))).await;
+    world
+        .until(|control_plane| {
+            let propagation = control_plane.propagation(good);
+            propagation.acked == 1 && propagation.rejected.is_empty()
+        })
+        .await;
+}
