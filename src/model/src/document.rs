@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::codec::DecodeError;
 use crate::descriptor::{Form, Kind, Scope};
+use crate::go_json;
 use crate::meta::Labels;
 use crate::resource::Spec;
 use crate::schema::{self, Faults, Schema};
@@ -39,7 +40,10 @@ impl Submission {
     /// [`DecodeError::Invalid`] with all faults that the schema finds.
     pub fn read(kind: Kind, document: Value) -> Result<Self, DecodeError> {
         let Value::Object(fields) = document else {
-            return Err(malformed("json: cannot unmarshal array into Go value of type map[string]interface {}"));
+            let found = go_type(&document);
+            return Err(malformed(&format!(
+                "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
         };
         match kind.form {
             Form::Spec => read_spec_form(kind, fields),
@@ -50,9 +54,10 @@ impl Submission {
     /// Reads the JSON text of a document as one of `kind`.
     ///
     /// # Errors
-    /// As [`Submission::read`].
+    /// As [`Submission::read`]; syntax errors in Go's words.
     pub fn read_json(kind: Kind, text: &str) -> Result<Self, DecodeError> {
-        let document = serde_json::from_str(text).map_err(|e| malformed(&e.to_string()))?;
+        let document = serde_json::from_str(text)
+            .map_err(|e| malformed(&go_json::syntax_error(text).unwrap_or_else(|| e.to_string())))?;
         Self::read(kind, document)
     }
 }
@@ -121,15 +126,20 @@ fn read_proto_form(kind: Kind, mut fields: Map<String, Value>) -> Result<Submiss
     Ok(Submission { type_name, mesh, name, labels, spec })
 }
 
-fn bad_metadata(found: &Value, name: &str, expected: &str) -> DecodeError {
-    let found = match found {
+/// The type of a value in the words of Go's decoder.
+fn go_type(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
+    }
+}
+
+fn bad_metadata(found: &Value, name: &str, expected: &str) -> DecodeError {
+    let found = go_type(found);
     malformed(&format!("json: cannot unmarshal {found} into Go struct field ResourceMeta.{name} of type {expected}"))
 }
 

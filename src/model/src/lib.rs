@@ -11,6 +11,7 @@ pub mod codec;
 pub mod defaults;
 pub mod descriptor;
 pub mod document;
+pub mod go_json;
 pub mod go_template;
 pub mod key;
 pub mod kinds;

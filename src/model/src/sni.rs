@@ -1,5 +1,8 @@
 //! Server names of destinations: `sni.<short>.<mesh>[.<zone>[.<namespace>]].<name>.<section>`.
 
+use crate::codec::Document;
+use crate::descriptor::Kind;
+use crate::key::Key;
 use crate::kinds::mesh_external_service::MeshExternalService;
 use crate::kinds::mesh_multi_zone_service::MeshMultiZoneService;
 use crate::kinds::mesh_service::MeshService;
@@ -83,8 +86,11 @@ pub fn of_resource(resource: &Resource) -> Vec<PortSni> {
     if !resource.key.kind.is_destination {
         return Vec::new();
     }
-    let kri = Kri::of(resource);
-    let mut names: Vec<_> = sections(&resource.spec)
+    of_sections(&Kri::of(resource), &resource.spec)
+}
+
+fn of_sections(kri: &Kri, spec: &Spec) -> Vec<PortSni> {
+    let mut names: Vec<_> = sections(spec)
         .into_iter()
         .map(|(port, section)| {
             let sni = checked_server_name(&kri.with_section(&section));
@@ -96,10 +102,10 @@ pub fn of_resource(resource: &Resource) -> Vec<PortSni> {
 }
 
 /// The warnings that a write of a destination with bad server names returns.
-pub fn warnings(resource: &Resource) -> Vec<String> {
-    let kind = resource.key.kind;
+pub fn warnings(kind: Kind, document: &Document<'_>) -> Vec<String> {
+    let kri = Kri::new(&Key::new(kind, document.mesh, document.name), document.labels);
     let mut warnings = Vec::new();
-    for PortSni { section, sni, .. } in of_resource(resource) {
+    for PortSni { section, sni, .. } in of_sections(&kri, document.spec) {
         for problem in sni.err().into_iter().flatten() {
             warnings.push(format!("Invalid {kind} SNI (port {section:?}): {problem}. This is deprecated."));
         }
@@ -109,7 +115,11 @@ pub fn warnings(resource: &Resource) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::meta::Labels;
+    use crate::registry;
 
     fn kri(text: &str) -> Kri {
         text.parse().expect("an identifier")
@@ -125,6 +135,18 @@ mod tests {
         ] {
             assert_eq!(checked_server_name(&kri(identifier)), Ok(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn writes_of_bad_names_are_warned_of() {
+        let kind = registry::MESH_EXTERNAL_SERVICE;
+        let spec = kind.codec.admit(json!({"match": {"port": 80}})).expect("admitted");
+        let labels = Labels::from([("kuma.io/display-name".to_owned(), "a.b".to_owned())]);
+        let document = Document { mesh: "default", name: "a.b", labels: &labels, spec: &spec };
+        let warnings = (kind.codec.warn)(&document);
+        assert_eq!(warnings.len(), 1);
+        let expected = "Invalid MeshExternalService SNI (port \"80\"): name \"a.b\" does not conform to RFC 1123: ";
+        assert!(warnings[0].starts_with(expected) && warnings[0].ends_with(". This is deprecated."), "{warnings:?}");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! YAML documents as JSON values, read and written as the Go tools of the field do.
 //!
-//! Reading follows YAML 1.1 (`yes` is a boolean, `0644` is octal) and merges `<<`. Writing sorts
+//! Reading follows YAML 1.1 (`yes` is a boolean, `0644` is octal), merges `<<` and takes the last
+//! of equal keys. Writing sorts
 //! keys, does not indent lists under their key, and quotes what a YAML 1.1 reader would take for
 //! something else than text.
 
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 mod write;
 
@@ -21,11 +23,12 @@ pub struct BadYaml {
 /// Reads all documents; empty ones are left out. JSON is YAML too.
 ///
 /// # Errors
-/// [`BadYaml`] for malformed text, duplicate keys, and documents that exhaust the limits on
+/// [`BadYaml`] for malformed text, and documents that exhaust the limits on
 /// nesting and aliases.
 pub fn read_all(text: &str) -> Result<Vec<Value>, BadYaml> {
     let options = serde_saphyr::options! {
         legacy_octal_numbers: true,
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,
     };
     serde_saphyr::from_multiple_with_options::<Value>(text, options)

@@ -11,8 +11,8 @@ pub(crate) const TITLE: &str = "Could not process a resource";
 /// Decodes and validates a body that claims to be of this kind. Its metadata is not checked yet.
 pub(crate) fn admit(kind: Kind, body: &[u8]) -> Result<Submission, Problem> {
     let malformed = |why: String| Problem::malformed(format!("invalid {kind} object: {why:?}"));
-    let document = serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))?;
-    let submission = Submission::read(kind, document).map_err(|error| match error {
+    let body = str::from_utf8(body).map_err(|e| malformed(e.to_string()))?;
+    let submission = Submission::read_json(kind, body).map_err(|error| match error {
         DecodeError::Malformed(why) => malformed(why),
         DecodeError::Invalid(faults) => Problem::invalid(TITLE, faults),
     })?;

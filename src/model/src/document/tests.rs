@@ -86,6 +86,8 @@ fn faults_of_metadata_are_told() {
     );
     let submission = Submission::read(policy, json!({"type": "MeshTimeout", "name": "n", "spec": {}}));
     assert_eq!(submission.expect("read").mesh, "default");
+    let broken = Submission::read_json(registry::DATAPLANE, "{,").expect_err("not JSON");
+    assert_eq!(broken.to_string(), "invalid character ',' looking for beginning of object key string");
     let wrong = Submission::read(registry::MESH, json!({"name": 1}));
     assert_eq!(
         wrong.expect_err("a number is no name").to_string(),

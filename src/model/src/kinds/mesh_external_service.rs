@@ -10,9 +10,11 @@ use super::registered::{SpecType, with_status};
 use super::rules::{self, MUST_NOT_BE_EMPTY, one_of};
 use super::text_enum::text_enum;
 use super::tls_version::{TlsVersionRange, range_schema};
-use crate::codec::Codec;
+use crate::codec::{Codec, Document};
 use crate::names::is_dns_name;
+use crate::registry;
 use crate::schema::{self, Schema};
+use crate::sni;
 use crate::violation::Violations;
 use std::sync::LazyLock;
 
@@ -244,6 +246,10 @@ impl SpecType for MeshExternalService {
         if let Some(tls) = &self.tls {
             faults.nest("spec.tls", tls.faults(self.extension.is_some()));
         }
+    }
+
+    fn warnings(&self, document: &Document<'_>) -> Vec<String> {
+        sni::warnings(registry::MESH_EXTERNAL_SERVICE, document)
     }
 }
 

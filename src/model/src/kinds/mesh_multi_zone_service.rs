@@ -10,8 +10,10 @@ use super::protocol::Protocol;
 use super::registered::{SpecType, with_status};
 use super::rules::MUST_NOT_BE_EMPTY;
 use super::selector::LabelSelector;
-use crate::codec::Codec;
+use crate::codec::{Codec, Document};
+use crate::registry;
 use crate::schema::{self, Schema};
+use crate::sni;
 use crate::violation::Violations;
 use std::sync::LazyLock;
 
@@ -142,6 +144,10 @@ impl SpecType for MeshMultiZoneService {
                 faults.add(format!("spec.ports[{i}].appProtocol"), APP_PROTOCOL);
             }
         }
+    }
+
+    fn warnings(&self, document: &Document<'_>) -> Vec<String> {
+        sni::warnings(registry::MESH_MULTI_ZONE_SERVICE, document)
     }
 }
 

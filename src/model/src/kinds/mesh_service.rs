@@ -12,7 +12,9 @@ use super::text_enum::text_enum;
 use crate::codec::Codec;
 use crate::codec::Document;
 use crate::labels;
+use crate::registry;
 use crate::schema::{self, Schema};
+use crate::sni;
 use crate::violation::Violations;
 use std::sync::LazyLock;
 
@@ -26,6 +28,7 @@ text_enum! {
     }
 }
 
+#[allow(clippy::derivable_impls, reason = "the enum is made by a macro that other enums share, most without a default")]
 impl Default for ServiceState {
     fn default() -> Self {
         Self::Unavailable
@@ -239,15 +242,20 @@ impl SpecType for MeshService {
     }
 
     fn warnings(&self, document: &Document<'_>) -> Vec<String> {
+        let mut warnings = sni::warnings(registry::MESH_SERVICE, document);
         if self.selector.dataplane_ref.is_some() || self.selector.dataplane_labels.is_some() {
-            return Vec::new();
+            return warnings;
         }
         let display_name = document.labels.get(labels::DISPLAY_NAME).map_or(document.name, String::as_str);
-        vec![format!(
-            "MeshService resource '{display_name}' has no selector, so it matches no data plane proxies. \
+        warnings.insert(
+            0,
+            format!(
+                "MeshService resource '{display_name}' has no selector, so it matches no data plane proxies. \
              Set 'spec.selector.dataplaneRef' or 'spec.selector.dataplaneLabels'. \
              The 'spec.selector.dataplaneTags' selector was removed, migrate it to 'dataplaneLabels'."
-        )]
+            ),
+        );
+        warnings
     }
 }
 

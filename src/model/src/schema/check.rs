@@ -67,7 +67,8 @@ impl Schema {
 
     fn check_type(&self, path: &str, value: &Value, faults: &mut Faults) {
         if self.int_or_string {
-            if !(value.is_string() || is_whole(value)) && !value.is_null() {
+            let fits = value.is_string() || value.is_null() || is_whole(value);
+            if !fits {
                 faults.add(format!("{path:?} must validate at least one schema (anyOf)"));
                 faults.add(format!("{path} in body must be of type integer: {:?}", type_name(value)));
             }

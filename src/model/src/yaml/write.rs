@@ -28,7 +28,7 @@ fn indent(out: &mut String, depth: usize) {
 /// Writes the fields of an object at `depth`. `inline` when the first field continues a line.
 fn write_object(out: &mut String, fields: &Map<String, Value>, depth: usize, inline: bool) {
     let mut sorted: Vec<_> = fields.iter().collect();
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    sorted.sort_by_key(|(key, _)| key.as_str());
     for (i, (key, value)) in sorted.into_iter().enumerate() {
         if i > 0 || !inline {
             indent(out, depth);

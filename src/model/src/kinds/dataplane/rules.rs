@@ -235,7 +235,8 @@ impl ReachableBackendRef {
         if name.is_empty() && !namespace.is_empty() {
             faults.add("name", "name is required, when namespace is defined");
         }
-        if !labels.is_empty() && !(name.is_empty() && namespace.is_empty()) {
+        let is_named = !name.is_empty() || !namespace.is_empty();
+        if is_named && !labels.is_empty() {
             faults.add("labels", "labels cannot be defined when name is specified");
         }
         faults
