@@ -179,7 +179,7 @@ impl GoTemplate {
         match end {
             End::Text => Ok(Self { nodes }),
             End::Else => Err(parser.error("unexpected {{else}}")),
-            End::End => Err(parser.error("unexpected {{end}}")),
+            End::Close => Err(parser.error("unexpected {{end}}")),
         }
     }
 
@@ -243,7 +243,7 @@ fn resolve(operand: &Operand, data: &Data<'_>) -> Result<String, RenderError> {
 enum End {
     Text,
     Else,
-    End,
+    Close,
 }
 
 struct Parser<'a> {
@@ -293,7 +293,7 @@ impl<'a> Parser<'a> {
             match self.keyword() {
                 Some("end") => {
                     self.close()?;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, End::Close));
                 }
                 Some("else") => {
                     self.close()?;
@@ -326,7 +326,7 @@ impl<'a> Parser<'a> {
         let (otherwise, end) = if end == End::Else { self.nodes()? } else { (Vec::new(), end) };
         self.depth -= 1;
         match end {
-            End::End => Ok(Node::If { condition, then, otherwise }),
+            End::Close => Ok(Node::If { condition, then, otherwise }),
             End::Else => Err(self.error("expected end; found {{else}}")),
             End::Text => Err(self.error("unexpected EOF")),
         }

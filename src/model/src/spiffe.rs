@@ -169,12 +169,12 @@ pub fn spiffe_id(trust_domain: &str, path: &str, labels: &Labels) -> Result<Spif
 pub fn derives_from_workload(path: &str) -> bool {
     path.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).any(|(action, _)| {
         let mut words = action.split_whitespace();
-        match (words.next(), words.next(), words.next()) {
-            (Some(".Workload"), None, _) => true,
-            (Some("label"), Some("\"kuma.io/workload\""), None) => true,
-            (Some("label\"kuma.io/workload\""), None, _) => true,
-            _ => false,
-        }
+        let words = (words.next(), words.next(), words.next());
+        matches!(
+            words,
+            (Some(".Workload" | "label\"kuma.io/workload\""), None, _)
+                | (Some("label"), Some("\"kuma.io/workload\""), None)
+        )
     })
 }
 
