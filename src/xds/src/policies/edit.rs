@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::Labels;
+use model::{Key, Kri, Labels, Resource, labels, registry};
 use policy::{Conf, InboundRules, Policy, ResourceRule, Rules};
 use serde::de::DeserializeOwned;
 
+use crate::bootstrap::ProxyMetadata;
 use crate::generators::inbound::Inbound;
 use crate::generators::tls::TlsIdentity;
 use crate::generators::transparent_proxy;
@@ -21,6 +22,8 @@ pub struct ProxyTraits<'a> {
     pub mesh: &'a str,
     /// Name of its Dataplane.
     pub name: &'a str,
+    /// Address of its Dataplane.
+    pub address: &'a str,
     /// Labels of its Dataplane.
     pub labels: &'a Labels,
     /// Tags of a delegated gateway; empty for other proxies.
@@ -39,6 +42,45 @@ pub struct ProxyTraits<'a> {
     pub passthrough: Option<&'a transparent_proxy::Inputs>,
     /// Whether redirected connections may be let in on ports of inbounds only (a feature of kuma-dp).
     pub strict_inbound_ports: bool,
+    /// What kuma-dp says of itself.
+    pub metadata: &'a ProxyMetadata,
+    /// The MeshOpenTelemetryBackends of the mesh.
+    pub otel_backends: &'a [Arc<Resource>],
+}
+
+impl ProxyTraits<'_> {
+    /// The identifier of its Dataplane.
+    pub fn kri(&self) -> Kri {
+        Kri::new(&Key::new(registry::DATAPLANE, self.mesh, self.name), self.labels)
+    }
+
+    /// The name of the workload that it runs; `None` when its Dataplane states none.
+    pub fn workload(&self) -> Option<&str> {
+        self.labels.get(labels::WORKLOAD).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The identifier of the workload; empty when there is none.
+    pub fn workload_kri(&self) -> String {
+        let Some(workload) = self.workload() else { return String::new() };
+        let mut own = self.labels.clone();
+        own.insert(labels::DISPLAY_NAME.to_owned(), workload.to_owned());
+        Kri::new(&Key::new(registry::WORKLOAD, self.mesh, workload), &own).to_string()
+    }
+
+    /// A path in the working directory of kuma-dp.
+    pub fn socket(&self, file: &str) -> String {
+        /// Longest path of a Unix socket, in bytes, without its suffix.
+        const PATH_LEN_MAX: usize = 98;
+        let mut path = if self.metadata.work_dir.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{}/{file}", self.metadata.work_dir)
+        };
+        while path.len() > PATH_LEN_MAX {
+            path.pop();
+        }
+        path + ".sock"
+    }
 }
 
 /// What could not be applied.

@@ -8,6 +8,7 @@ use policy::{Destinations, PolicySet, RuleBook, Rules, Shadow, Subject};
 use serde_json::{Value, json};
 
 use super::{Faults, Policy, ProxyTraits, apply};
+use crate::bootstrap::{Feature, ProxyMetadata};
 use crate::generators::blocks::{cluster_route, prefix_match};
 use crate::generators::inbound::{self, Inbound, InboundTraits};
 use crate::generators::internal_addresses::InternalAddresses;
@@ -59,7 +60,9 @@ impl World {
             protocol,
         };
         let inbounds = vec![inbound("80", 80, Protocol::Http), inbound("db", 81, Protocol::Tcp)];
-        let labels: Labels = [("app".to_owned(), "web".to_owned())].into();
+        let labels: Labels = [("app", "web"), ("kuma.io/workload", "shop"), ("kuma.io/zone", "east")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
         let internal = InternalAddresses::loopback();
         let traits = InboundTraits { labels: &labels, transparent: true, reuse_port: true, internal: &internal };
         let mut set = inbound::generate(&inbounds, &traits);
@@ -132,6 +135,7 @@ impl World {
         ProxyTraits {
             mesh: "m",
             name: "web",
+            address: "10.0.0.1",
             labels: &self.labels,
             gateway_tags: &shared.gateway_tags,
             zone: "east",
@@ -141,6 +145,8 @@ impl World {
             zone_listeners: &[],
             passthrough: Some(&shared.passthrough),
             strict_inbound_ports: true,
+            metadata: &shared.metadata,
+            otel_backends: &shared.otel_backends,
         }
     }
 }
@@ -149,10 +155,26 @@ struct Shared {
     gateway_tags: BTreeMap<String, String>,
     trust_domains: BTreeSet<String>,
     passthrough: transparent_proxy::Inputs,
+    metadata: ProxyMetadata,
+    otel_backends: Vec<Arc<Resource>>,
 }
 
 fn shared_traits() -> Shared {
-    Shared { gateway_tags: BTreeMap::new(), trust_domains: ["td.local".to_owned()].into(), passthrough: passthrough() }
+    Shared {
+        gateway_tags: BTreeMap::new(),
+        trust_domains: ["td.local".to_owned()].into(),
+        passthrough: passthrough(),
+        metadata: ProxyMetadata {
+            work_dir: "/tmp".to_owned(),
+            features: [Feature::OtelViaKumaDp.flag().to_owned(), Feature::ReusePort.flag().to_owned()].into(),
+            ..Default::default()
+        },
+        otel_backends: vec![resource(
+            registry::MESH_OPEN_TELEMETRY_BACKEND,
+            "collector",
+            json!({"endpoint": {"address": "otel.obs", "port": 4317}}),
+        )],
+    }
 }
 
 fn passthrough() -> transparent_proxy::Inputs {

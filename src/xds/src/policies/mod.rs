@@ -7,7 +7,9 @@ pub mod destinations;
 pub mod edit;
 #[cfg(test)]
 mod fixtures;
+pub mod mesh_access_log;
 pub mod mesh_circuit_breaker;
+pub mod mesh_fault_injection;
 pub mod mesh_health_check;
 pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
@@ -16,6 +18,8 @@ pub mod mesh_tcp_route;
 pub mod mesh_timeout;
 pub mod mesh_tls;
 pub mod mesh_traffic_permission;
+mod otel;
+mod predicate;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +43,8 @@ pub struct Policy {
 pub const POLICIES: &[Policy] = &[
     mesh_tls::POLICY,
     mesh_load_balancing_strategy::POLICY,
+    mesh_access_log::POLICY,
+    mesh_fault_injection::POLICY,
     mesh_timeout::POLICY,
     mesh_traffic_permission::POLICY,
     mesh_health_check::POLICY,

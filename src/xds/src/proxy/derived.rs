@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::Kind;
 use model::kinds::dataplane::{IpFamilyMode, ListenerType, TransparentProxying};
+use model::{Kind, Resource, registry};
 use policy::Rules;
 
 use super::{ProxyInputs, outbounds};
@@ -38,6 +38,7 @@ pub(super) struct Proxy<'a> {
     pub(super) trust_domains: BTreeSet<String>,
     pub(super) gateway_tags: BTreeMap<String, String>,
     pub(super) rules: Arc<BTreeMap<Kind, Rules>>,
+    pub(super) otel_backends: Vec<Arc<Resource>>,
 }
 
 impl<'a> Proxy<'a> {
@@ -78,6 +79,7 @@ impl<'a> Proxy<'a> {
             trust_domains: view.trusted_cas().keys().cloned().collect(),
             gateway_tags: gateway.map(|gateway| gateway.tags.clone()).unwrap_or_default(),
             rules,
+            otel_backends: view.of_kind(registry::MESH_OPEN_TELEMETRY_BACKEND).cloned().collect(),
         };
         proxy.passthrough = proxy.passthrough_inputs();
         proxy
@@ -111,6 +113,7 @@ impl<'a> Proxy<'a> {
         ProxyTraits {
             mesh: self.view.mesh(),
             name: &self.inputs.dataplane,
+            address: self.entry.spec.address(),
             labels: &self.entry.resource.meta.labels,
             gateway_tags: &self.gateway_tags,
             zone: &self.view.settings().zone,
@@ -120,6 +123,8 @@ impl<'a> Proxy<'a> {
             zone_listeners: &self.zone_listeners,
             passthrough: self.passthrough.as_ref(),
             strict_inbound_ports: self.has(Feature::StrictInboundPorts),
+            metadata: &self.inputs.metadata,
+            otel_backends: &self.otel_backends,
         }
     }
 }

@@ -22,11 +22,10 @@ use crate::resource_set::{EndpointsResource, Origin, ResourceSet};
 use crate::view::MeshView;
 
 /// Policies whose edits of outbounds depend on nothing but their rules for the destination.
-const DESTINATION_ONLY: [Kind; 6] = [
+const DESTINATION_ONLY: [Kind; 5] = [
     registry::MESH_HTTP_ROUTE,
     registry::MESH_TCP_ROUTE,
     registry::MESH_TIMEOUT,
-    registry::MESH_HEALTH_CHECK,
     registry::MESH_CIRCUIT_BREAKER,
     registry::MESH_RETRY,
 ];
@@ -89,7 +88,11 @@ impl Proxy<'_> {
         };
         let who = self.rules.values().any(|rules| reads_proxy(rules)).then(|| {
             let inbounds: Vec<_> = self.inbounds.iter().map(|i| (&i.section, &i.address, i.port)).collect();
-            (&self.inputs.dataplane, &self.entry.labels, &self.gateway_tags, inbounds, &self.inputs.metadata.work_dir)
+            let metadata = &self.inputs.metadata;
+            let node = (self.entry.spec.address(), &metadata.work_dir, &metadata.features, &metadata.dynamic_metadata);
+            let collectors: Vec<_> =
+                self.otel_backends.iter().map(|b| (&b.key, b.spec.json(), &b.meta.labels)).collect();
+            (&self.inputs.dataplane, &self.entry.labels, &self.gateway_tags, inbounds, node, collectors)
         });
         let proxy_confs: Vec<_> =
             self.rules.values().filter_map(|r| Some((r.kind, r.proxy.as_ref()?.conf.value().to_string()))).collect();

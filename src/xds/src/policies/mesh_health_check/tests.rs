@@ -28,7 +28,7 @@ fn each_protocol_has_its_checker() {
         json!([check])
     };
     let http = json!({"httpHealthCheck": {"path": "/health", "expectedStatuses": [{"start": "200", "end": "201"}],
-        "requestHeadersToAdd": [{"header": {"key": "x-kuma-tags", "value": "&app=web&"}}]}});
+        "requestHeadersToAdd": [{"header": {"key": "x-kuma-tags", "value": "&app=web&&kuma.io/workload=shop&&kuma.io/zone=east&"}}]}});
     assert_eq!(api, with(http));
     assert_eq!(store, with(json!({"tcpHealthCheck": {"send": {"text": "6869"}, "receive": [{"text": "6f6b"}]}})));
 }

@@ -5,21 +5,14 @@
 
 use std::sync::Arc;
 
-use model::kinds::matches::{Match, SniMatchType, SpiffeMatchType};
+use model::kinds::matches::Match;
 use model::kinds::mesh_traffic_permission::Conf;
 
-use crate::envoy::pack;
+use super::super::predicate::{self, any_of, everyone, extension};
 use envoy_types::pb::envoy::config::rbac::v3::{Action, rbac::Action as Verdict};
-use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::ServerNameInput;
-use envoy_types::pb::envoy::extensions::matching::common_inputs::ssl::v3::UriSanInput;
-use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
-use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
-    MatchType, PredicateList, SinglePredicate, single_predicate,
-};
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::{FieldMatcher, Predicate};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherList, MatcherType, OnMatch, on_match};
-use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::xds::r#type::matcher::v3::{Matcher, StringMatcher};
 
 /// What one rule of a policy says.
 #[derive(Clone, Debug)]
@@ -54,7 +47,7 @@ impl Permissions {
         let grants = self.0.iter().filter_map(|permission| {
             let conf = permission.conf.as_ref()?;
             let listed = conf.allow.iter().chain(&conf.allow_with_shadow_deny).flatten();
-            Some(on_match(any_of(listed.filter_map(grant).collect())?, &permission.policy, Verdict::Allow))
+            Some(on_match(any_of(listed.filter_map(predicate::of).collect())?, &permission.policy, Verdict::Allow))
         });
         deny_by_default(denials.chain(grants).collect())
     }
@@ -64,7 +57,7 @@ impl Permissions {
         let confs = || self.0.iter().filter_map(|p| Some((p, p.conf.as_ref()?.allow_with_shadow_deny.as_ref()?)));
         confs().next()?;
         let denials = confs().filter_map(|(permission, matches)| {
-            let predicate = any_of(matches.iter().filter_map(grant).collect())?;
+            let predicate = any_of(matches.iter().filter_map(predicate::of).collect())?;
             Some(on_match(predicate, &permission.policy, Verdict::Deny))
         });
         Some(deny_by_default(denials.collect()))
@@ -90,70 +83,5 @@ fn action(name: &str, verdict: Verdict) -> OnMatch {
 
 /// Who is denied; a denial of a sort that is not known may mean anyone, so it means everyone.
 fn any_denied(matches: &[Match]) -> Option<Predicate> {
-    any_of(matches.iter().map(|matched| grant(matched).unwrap_or_else(everyone)).collect())
-}
-
-/// The predicate of one match; `None` when it says nothing, or something that is not known.
-fn grant(matched: &Match) -> Option<Predicate> {
-    let spiffe_id = match &matched.spiffe_id {
-        Some(id) => Some(uri_san(match id.kind {
-            SpiffeMatchType::Exact => MatchPattern::Exact(id.value.clone()),
-            SpiffeMatchType::Prefix => MatchPattern::Prefix(id.value.clone()),
-            SpiffeMatchType::Unknown(_) => return None,
-        })),
-        None => None,
-    };
-    let sni = match &matched.sni {
-        Some(sni) => Some(match sni.kind {
-            SniMatchType::Exact => server_name(MatchPattern::Exact(sni.value.clone())),
-            SniMatchType::Unknown(_) => return None,
-        }),
-        None => None,
-    };
-    match (spiffe_id, sni) {
-        (Some(id), Some(sni)) => Some(all_of(vec![id, sni])),
-        (Some(one), None) | (None, Some(one)) => Some(one),
-        (None, None) => None,
-    }
-}
-
-/// Everyone who shows a certificate, whatever it says.
-fn everyone() -> Predicate {
-    let named = uri_san(MatchPattern::Prefix("spiffe://".to_owned()));
-    let nameless = Predicate { match_type: Some(MatchType::NotMatcher(Box::new(named.clone()))) };
-    Predicate { match_type: Some(MatchType::OrMatcher(PredicateList { predicate: vec![named, nameless] })) }
-}
-
-fn any_of(mut predicates: Vec<Predicate>) -> Option<Predicate> {
-    match predicates.len() {
-        0 => None,
-        1 => predicates.pop(),
-        _ => Some(Predicate { match_type: Some(MatchType::OrMatcher(PredicateList { predicate: predicates })) }),
-    }
-}
-
-fn all_of(predicate: Vec<Predicate>) -> Predicate {
-    Predicate { match_type: Some(MatchType::AndMatcher(PredicateList { predicate })) }
-}
-
-fn uri_san(pattern: MatchPattern) -> Predicate {
-    single(extension("envoy.matching.inputs.uri_san", &UriSanInput {}), pattern)
-}
-
-fn server_name(pattern: MatchPattern) -> Predicate {
-    single(extension("envoy.matching.inputs.server_name", &ServerNameInput {}), pattern)
-}
-
-fn single(input: TypedExtensionConfig, pattern: MatchPattern) -> Predicate {
-    let value = StringMatcher { match_pattern: Some(pattern), ..Default::default() };
-    Predicate {
-        match_type: Some(MatchType::SinglePredicate(SinglePredicate {
-            input: Some(input),
-            matcher: Some(single_predicate::Matcher::ValueMatch(value)),
-        })),
-    }
-}
-
-fn extension<T: prost::Message + prost::Name>(name: &str, config: &T) -> TypedExtensionConfig {
-    TypedExtensionConfig { name: name.to_owned(), typed_config: Some(pack(config)) }
+    any_of(matches.iter().map(|matched| predicate::of(matched).unwrap_or_else(everyone)).collect())
 }
