@@ -54,9 +54,27 @@ pub fn to_json<T: Message + Name>(message: &T) -> Result<Value, JsonError> {
 pub fn bytes_to_json(full_name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let malformed = |error: String| JsonError::Malformed(error);
     let dynamic = DynamicMessage::decode(descriptor(full_name)?, bytes).map_err(|e| malformed(e.to_string()))?;
-    dynamic
+    let mut json = dynamic
         .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
-        .map_err(|e| malformed(e.to_string()))
+        .map_err(|e| malformed(e.to_string()))?;
+    shorten_numbers(&mut json);
+    Ok(json)
+}
+
+/// Writes floating-point numbers without a fraction as Go does: `20`, not `20.0`.
+fn shorten_numbers(json: &mut Value) {
+    match json {
+        Value::Number(number) if number.is_f64() => {
+            #[allow(clippy::cast_possible_truncation, reason = "within the range in which doubles are exact")]
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9.0e15).map(|n| n as i64);
+            if let Some(whole) = whole {
+                *json = Value::from(whole);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(shorten_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The message of a JSON text with either spelling of field names.
@@ -93,6 +111,14 @@ mod tests {
         assert_eq!(options["@type"], "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
         assert_eq!(json["connectTimeout"], "5s");
         assert_eq!(from_json::<Cluster>(&json), Ok(cluster()));
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        let half = crate::envoy::types::Percent { value: 0.5 };
+        let whole = crate::envoy::types::Percent { value: 20.0 };
+        let text = |percent| to_json(percent).expect("a known type").to_string();
+        assert_eq!((text(&half), text(&whole)), (r#"{"value":0.5}"#.to_owned(), r#"{"value":20}"#.to_owned()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::documents::{stems, text};
 use world::{Fleet, World};
 
-const SIDECARS_FLOOR: usize = 13;
+const SIDECARS_FLOOR: usize = 15;
 const ZONE_PROXIES_FLOOR: usize = 17;
 
 fn run(family: &str, fleet: &Fleet, floor: usize) {
