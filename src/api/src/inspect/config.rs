@@ -35,7 +35,10 @@ pub(crate) async fn config(call: Call) -> Answer {
     let metadata = Arc::new(metadata);
     let configured = |shadow| {
         let config = inspect::config_json(&picture.view, call.param("name"), &metadata, shadow);
-        config.map_err(|e| failed(&e))?.ok_or_else(|| Problem::not_found("Could not retrieve Dataplane"))
+        let config = config.map_err(|e| failed(&e))?;
+        let mut config = config.ok_or_else(|| Problem::not_found("Could not retrieve Dataplane"))?;
+        config.values_mut().for_each(mask);
+        Ok::<_, Problem>(config)
     };
     let shown = configured(if wanted.shadow { Shadow::Included } else { Shadow::Excluded })?;
     let mut body = Map::new();
@@ -45,6 +48,22 @@ pub(crate) async fn config(call: Call) -> Answer {
     }
     body.insert("xds".to_owned(), Value::Object(shown));
     Ok(json::response(&body))
+}
+
+/// Hides private keys that stand in the configuration itself.
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match (name.as_str(), &*field) {
+                    ("privateKey", Value::Object(_)) => *field = serde_json::json!({ "inlineString": "[redacted]" }),
+                    _ => mask(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What is asked for.
@@ -71,5 +90,20 @@ impl Wanted {
             diff = true;
         }
         Ok(Self { shadow, diff })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn private_keys_are_not_shown() {
+        let mut config = json!({ "tlsCertificates": [{ "privateKey": { "inlineBytes": "a2V5" }, "other": 1 }] });
+        mask(&mut config);
+        let shown = json!({ "inlineString": "[redacted]" });
+        assert_eq!(config, json!({ "tlsCertificates": [{ "privateKey": shown, "other": 1 }] }));
     }
 }
