@@ -59,6 +59,41 @@ pub struct RejectingProxy {
     pub message: String,
 }
 
+impl Running for actors::ControlPlane {
+    fn view(&self, mesh: &str) -> Option<(Arc<MeshView>, Revision)> {
+        actors::ControlPlane::view(self, mesh)
+    }
+
+    fn propagation(&self, revision: Revision) -> Propagation {
+        actors::ControlPlane::propagation(self, revision).into()
+    }
+}
+
+impl From<actors::Propagation> for Propagation {
+    fn from(seen: actors::Propagation) -> Self {
+        let pending = seen.pending.into_iter().map(|proxy| PendingProxy {
+            mesh: proxy.mesh.to_string(),
+            name: proxy.name.to_string(),
+            for_ms: u64::try_from(proxy.age.as_millis()).unwrap_or(u64::MAX),
+        });
+        let rejected = seen.rejected.into_iter().map(|proxy| {
+            let said = proxy.rejections.iter().map(|refused| format!("{}: {}", refused.name, refused.message));
+            RejectingProxy {
+                mesh: proxy.mesh.to_string(),
+                name: proxy.name.to_string(),
+                message: said.collect::<Vec<_>>().join("; "),
+            }
+        });
+        Self {
+            folded: seen.folded,
+            concerned: seen.concerned,
+            acknowledged: seen.acked,
+            pending: pending.collect(),
+            rejected: rejected.collect(),
+        }
+    }
+}
+
 /// What is asked of Envoy's own admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminRequest {
