@@ -13,7 +13,7 @@ use crate::generators::tls::TlsIdentity;
 use crate::generators::transparent_proxy;
 use crate::generators::zone_listener::ZoneListener;
 use crate::proxy_config::PolicyFault;
-use crate::resource_set::ResourceSet;
+use crate::resource_set::{Origin, ResourceSet};
 
 /// What policies know of a proxy.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +36,12 @@ pub struct ProxyTraits<'a> {
     pub trust_domains: &'a BTreeSet<String>,
     /// Its inbounds.
     pub inbounds: &'a [Inbound],
+    /// Whether it is a delegated gateway.
+    pub is_gateway: bool,
     /// Its listeners, when it is a zone proxy.
     pub zone_listeners: &'a [ZoneListener],
+    /// What they are, [`Origin::Ingress`] and [`Origin::Egress`].
+    pub zone_origins: &'a BTreeSet<Origin>,
     /// The passthrough of redirected connections; `None` when none are redirected.
     pub passthrough: Option<&'a transparent_proxy::Inputs>,
     /// Whether redirected connections may be let in on ports of inbounds only (a feature of kuma-dp).
@@ -97,13 +101,18 @@ impl Faults {
         match conf.typed() {
             Ok(typed) => Some(typed),
             Err(e) => {
-                if let Some(policy) = blamed {
-                    let fault = PolicyFault { key: policy.resource.key.clone(), message: e.to_string() };
-                    if !self.0.contains(&fault) {
-                        self.0.push(fault);
-                    }
-                }
+                self.blame(blamed, &e.to_string());
                 None
+            }
+        }
+    }
+
+    /// Notes what is wrong with a policy, once.
+    pub fn blame(&mut self, policy: Option<&Arc<Policy>>, message: &str) {
+        if let Some(policy) = policy {
+            let fault = PolicyFault { key: policy.resource.key.clone(), message: message.to_owned() };
+            if !self.0.contains(&fault) {
+                self.0.push(fault);
             }
         }
     }

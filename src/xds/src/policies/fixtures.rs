@@ -17,7 +17,7 @@ use crate::generators::tls::TlsIdentity;
 use crate::generators::transparent_proxy;
 use crate::json::to_json;
 use crate::protocol::Protocol;
-use crate::resource_set::ResourceSet;
+use crate::resource_set::{Origin, ResourceSet};
 
 /// A proxy `web` of mesh `m` with an HTTP inbound on port 80 and a TCP inbound `db` on port 81, and
 /// with outbounds to the services `api` (HTTP) and `store` (TCP).
@@ -142,7 +142,9 @@ impl World {
             identity: self.identity.as_ref(),
             trust_domains: &shared.trust_domains,
             inbounds: &self.inbounds,
+            is_gateway: false,
             zone_listeners: &[],
+            zone_origins: &shared.zone_origins,
             passthrough: Some(&shared.passthrough),
             strict_inbound_ports: true,
             metadata: &shared.metadata,
@@ -155,6 +157,7 @@ struct Shared {
     gateway_tags: BTreeMap<String, String>,
     trust_domains: BTreeSet<String>,
     passthrough: transparent_proxy::Inputs,
+    zone_origins: BTreeSet<Origin>,
     metadata: ProxyMetadata,
     otel_backends: Vec<Arc<Resource>>,
 }
@@ -164,6 +167,7 @@ fn shared_traits() -> Shared {
         gateway_tags: BTreeMap::new(),
         trust_domains: ["td.local".to_owned()].into(),
         passthrough: passthrough(),
+        zone_origins: BTreeSet::new(),
         metadata: ProxyMetadata {
             work_dir: "/tmp".to_owned(),
             features: [Feature::OtelViaKumaDp.flag().to_owned(), Feature::ReusePort.flag().to_owned()].into(),

@@ -13,10 +13,12 @@ pub mod mesh_fault_injection;
 pub mod mesh_health_check;
 pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
+pub mod mesh_metric;
 pub mod mesh_retry;
 pub mod mesh_tcp_route;
 pub mod mesh_timeout;
 pub mod mesh_tls;
+pub mod mesh_trace;
 pub mod mesh_traffic_permission;
 mod otel;
 mod predicate;
@@ -44,12 +46,14 @@ pub const POLICIES: &[Policy] = &[
     mesh_tls::POLICY,
     mesh_load_balancing_strategy::POLICY,
     mesh_access_log::POLICY,
+    mesh_trace::POLICY,
     mesh_fault_injection::POLICY,
     mesh_timeout::POLICY,
     mesh_traffic_permission::POLICY,
     mesh_health_check::POLICY,
     mesh_circuit_breaker::POLICY,
     mesh_retry::POLICY,
+    mesh_metric::POLICY,
 ];
 
 /// Edits `set` by all policies. A kind without rules counts as one of which no policy selects the

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::kinds::dataplane::{IpFamilyMode, ListenerType, TransparentProxying};
+use model::kinds::dataplane::{Dataplane, IpFamilyMode, ListenerType, TransparentProxying};
 use model::{Kind, Resource, registry};
 use policy::Rules;
 
@@ -17,6 +17,7 @@ use crate::generators::tls::TlsIdentity;
 use crate::generators::transparent_proxy;
 use crate::generators::zone_listener::ZoneListener;
 use crate::policies::ProxyTraits;
+use crate::resource_set::Origin;
 use crate::view::{DataplaneEntry, MeshView, Outbounds};
 
 /// A proxy with all that generators and policies want to know of it.
@@ -39,6 +40,7 @@ pub(super) struct Proxy<'a> {
     pub(super) gateway_tags: BTreeMap<String, String>,
     pub(super) rules: Arc<BTreeMap<Kind, Rules>>,
     pub(super) otel_backends: Vec<Arc<Resource>>,
+    pub(super) zone_origins: BTreeSet<Origin>,
 }
 
 impl<'a> Proxy<'a> {
@@ -79,6 +81,7 @@ impl<'a> Proxy<'a> {
             trust_domains: view.trusted_cas().keys().cloned().collect(),
             gateway_tags: gateway.map(|gateway| gateway.tags.clone()).unwrap_or_default(),
             rules,
+            zone_origins: zone_origins(&entry.spec),
             otel_backends: view.of_kind(registry::MESH_OPEN_TELEMETRY_BACKEND).cloned().collect(),
         };
         proxy.passthrough = proxy.passthrough_inputs();
@@ -120,13 +123,21 @@ impl<'a> Proxy<'a> {
             identity: self.identity.as_ref(),
             trust_domains: &self.trust_domains,
             inbounds: &self.inbounds,
+            is_gateway: self.entry.spec.networking.as_ref().is_some_and(|networking| networking.gateway.is_some()),
             zone_listeners: &self.zone_listeners,
+            zone_origins: &self.zone_origins,
             passthrough: self.passthrough.as_ref(),
             strict_inbound_ports: self.has(Feature::StrictInboundPorts),
             metadata: &self.inputs.metadata,
             otel_backends: &self.otel_backends,
         }
     }
+}
+
+/// What the zone listeners of a Dataplane are.
+fn zone_origins(spec: &Dataplane) -> BTreeSet<Origin> {
+    let kinds = [(ListenerType::ZoneIngress, Origin::Ingress), (ListenerType::ZoneEgress, Origin::Egress)];
+    kinds.into_iter().filter(|(kind, _)| !zone_listeners(spec, *kind).is_empty()).map(|(_, origin)| origin).collect()
 }
 
 /// The redirection that a Dataplane describes.
