@@ -3,7 +3,9 @@
 //! The descriptors of Envoy's API are embedded: `descriptors/envoy.bin` is the descriptor set of the
 //! API that `envoy-types` is generated from, without its comments.
 
+mod config;
 mod diff;
+mod tolerant;
 
 use std::sync::LazyLock;
 
@@ -11,6 +13,7 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
+pub use config::{config_document, config_to_json, resource_to_json};
 pub use diff::{DiffOp, OpKind, diff};
 
 pub(crate) static DESCRIPTORS: &[u8] = include_bytes!("../descriptors/envoy.bin");
@@ -39,10 +42,10 @@ fn descriptor(full_name: &str) -> Result<MessageDescriptor, JsonError> {
     POOL.get_message_by_name(full_name).ok_or_else(|| JsonError::UnknownType(full_name.to_owned()))
 }
 
-/// The JSON of a message.
+/// The JSON of a message. A packed message of a type that Envoy's API does not have is shown in base64.
 ///
 /// # Errors
-/// When a packed message inside is of a type that Envoy's API does not have.
+/// When the type is not known.
 pub fn to_json<T: Message + Name>(message: &T) -> Result<Value, JsonError> {
     bytes_to_json(&T::full_name(), &message.encode_to_vec())
 }
@@ -53,10 +56,19 @@ pub fn to_json<T: Message + Name>(message: &T) -> Result<Value, JsonError> {
 /// As [`to_json`], and when the bytes or the type are not known.
 pub fn bytes_to_json(full_name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let malformed = |error: String| JsonError::Malformed(error);
-    let dynamic = DynamicMessage::decode(descriptor(full_name)?, bytes).map_err(|e| malformed(e.to_string()))?;
-    let mut json = dynamic
-        .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
-        .map_err(|e| malformed(e.to_string()))?;
+    let mut dynamic = DynamicMessage::decode(descriptor(full_name)?, bytes).map_err(|e| malformed(e.to_string()))?;
+    let show = |dynamic: &DynamicMessage| {
+        dynamic.serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
+    };
+    let mut json = match show(&dynamic) {
+        Ok(json) => json,
+        Err(_) => {
+            tolerant::replace_unknown(&mut dynamic);
+            let mut json = show(&dynamic).map_err(|e| malformed(e.to_string()))?;
+            tolerant::restore_unknown(&mut json);
+            json
+        }
+    };
     shorten_numbers(&mut json);
     Ok(json)
 }
@@ -119,6 +131,17 @@ mod tests {
         let whole = crate::envoy::types::Percent { value: 20.0 };
         let text = |percent| to_json(percent).expect("a known type").to_string();
         assert_eq!((text(&half), text(&whole)), (r#"{"value":0.5}"#.to_owned(), r#"{"value":20}"#.to_owned()));
+    }
+
+    #[test]
+    fn packed_messages_of_unknown_types_are_shown_in_base64() {
+        let mut cluster = cluster();
+        let unknown = crate::envoy::Any { type_url: "type.googleapis.com/a.B".to_owned(), value: vec![1, 2, 3] };
+        cluster.typed_extension_protocol_options.insert("x".to_owned(), unknown);
+        let json = to_json(&cluster).expect("shown");
+        let options = &json["typedExtensionProtocolOptions"];
+        assert_eq!(options["x"], serde_json::json!({"@type": "type.googleapis.com/a.B", "value": "AQID"}));
+        assert!(options[crate::resource_set::HTTP_OPTIONS]["explicitHttpConfig"].is_object());
     }
 
     #[test]

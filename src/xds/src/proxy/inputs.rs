@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Kri;
+use model::kinds::conditions::ConditionStatus;
+use model::kinds::mesh_identity::{MeshIdentity, MeshIdentityStatus, ProviderType};
 use policy::Shadow;
 
 use crate::bootstrap::ProxyMetadata;
 use crate::generators::admin::AdminCerts;
 use crate::generators::tls::TlsIdentity;
+use crate::view::{DataplaneEntry, MeshView};
 
 /// Where a workload has its certificate from.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +52,22 @@ impl WorkloadIdentity {
             }
             IdentitySource::Spire { .. } => TlsIdentity::of_spire(&self.spiffe_id),
         }
+    }
+
+    /// The identity that a dataplane has by its MeshIdentity, in name only; `None` when it has none or
+    /// its MeshIdentity is not ready.
+    pub fn named(view: &MeshView, entry: &DataplaneEntry) -> Option<Self> {
+        let identity = view.identity_of(entry)?;
+        let ready = identity.status::<MeshIdentityStatus>()?.condition("Ready")?;
+        if ready.status != ConditionStatus::True {
+            return None;
+        }
+        let provider = identity.spec::<MeshIdentity>()?.provider.as_ref()?;
+        let source = match provider.kind {
+            ProviderType::Spire => IdentitySource::Spire { connect_timeout: Duration::from_secs(1) },
+            ProviderType::Bundled | ProviderType::Extension | ProviderType::Unknown(_) => IdentitySource::Named,
+        };
+        Some(Self { mesh_identity: Kri::of(identity), spiffe_id: view.spiffe_id_of(entry)?, source })
     }
 
     /// Whether somebody else than the control plane issues certificates and trust.
