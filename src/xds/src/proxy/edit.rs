@@ -26,7 +26,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    fn is_edited_by(self, kind: Kind) -> bool {
+    pub(super) fn is_edited_by(self, kind: Kind) -> bool {
         match self {
             Self::Own => true,
             Self::Outbound => !NOT_FOR_OUTBOUNDS.contains(&kind),

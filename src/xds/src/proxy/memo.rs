@@ -1,15 +1,18 @@
 //! What a proxy's configuration was last made from.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
-use model::Kind;
+use model::{Kind, registry};
 use policy::Rules;
+use xxhash_rust::xxh3::Xxh3;
 
+use super::ProxyInputs;
 use super::derived::Proxy;
 use super::outbound_part::OutboundPart;
-use super::{ProxyInputs, assemble};
-use crate::proxy_config::{ContentHash, PolicyFault, ProxyConfig, TypeConfig};
+use super::shared::InputsHash;
+use crate::proxy_config::{ContentHash, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
 use crate::view::{DataplaneEntry, MeshView, Policies, vips::Vips};
 
 /// Everything of a proxy but its outbounds, encoded.
@@ -38,6 +41,7 @@ struct Last {
     vips: Arc<OnceLock<Vips>>,
     outbounds_hash: ContentHash,
     rules: Arc<BTreeMap<Kind, Rules>>,
+    own_rules: InputsHash,
     own: Arc<OwnPart>,
     outbounds: Arc<OutboundPart>,
     config: Arc<ProxyConfig>,
@@ -62,7 +66,8 @@ impl Memo {
     pub(super) fn own(&self, proxy: &Proxy<'_>) -> Option<Arc<OwnPart>> {
         let last = self.last.as_ref()?;
         let is_same = last.inputs.is_same(proxy.inputs)
-            && Arc::ptr_eq(&last.rules, &proxy.rules)
+            && Arc::ptr_eq(&last.entry, proxy.entry)
+            && (Arc::ptr_eq(&last.rules, &proxy.rules) || last.own_rules == proxy.own_rules())
             && Arc::ptr_eq(&last.trusted_cas, proxy.view.trusted_cas())
             && Arc::ptr_eq(&last.vips, proxy.view.vips())
             && last.outbounds_hash == proxy.outbounds.hash
@@ -77,15 +82,10 @@ impl Memo {
         own: Arc<OwnPart>,
         outbounds: Arc<OutboundPart>,
     ) -> Arc<ProxyConfig> {
-        let config = match &self.last {
-            Some(last) if Arc::ptr_eq(&last.own, &own) && Arc::ptr_eq(&last.outbounds, &outbounds) => {
-                Arc::clone(&last.config)
-            }
-            Some(last) => {
-                let config = assemble(&own, &outbounds, Some(&last.config));
-                if config == *last.config { Arc::clone(&last.config) } else { Arc::new(config) }
-            }
-            None => Arc::new(assemble(&own, &outbounds, None)),
+        let config = self.assemble(&own, &outbounds);
+        let own_rules = match &self.last {
+            Some(last) if Arc::ptr_eq(&last.rules, &proxy.rules) => last.own_rules,
+            Some(_) | None => proxy.own_rules(),
         };
         self.last = Some(Last {
             inputs: proxy.inputs.clone(),
@@ -95,6 +95,7 @@ impl Memo {
             vips: Arc::clone(proxy.view.vips()),
             outbounds_hash: proxy.outbounds.hash,
             rules: Arc::clone(&proxy.rules),
+            own_rules,
             own,
             outbounds,
             config: Arc::clone(&config),
@@ -103,7 +104,102 @@ impl Memo {
     }
 }
 
+impl Memo {
+    /// A configuration of these parts. Each type that is the same as the last time is taken from there.
+    fn assemble(&self, own: &Arc<OwnPart>, outbounds: &Arc<OutboundPart>) -> Arc<ProxyConfig> {
+        let last = self.last.as_ref();
+        if let Some(last) = last
+            && Arc::ptr_eq(&last.own, own)
+            && Arc::ptr_eq(&last.outbounds, outbounds)
+        {
+            return Arc::clone(&last.config);
+        }
+        let mut types = BTreeMap::new();
+        for ty in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Secret] {
+            let before = last.and_then(|last| last.config.types.get(&ty));
+            let shared = outbounds.of(ty);
+            let is_same = last.is_some_and(|last| {
+                let own_is_same = Arc::ptr_eq(&last.own, own);
+                own_is_same && (ty == ResourceType::Secret || Arc::ptr_eq(&last.outbounds.of(ty), &shared))
+            });
+            let all = match before {
+                Some(before) if is_same => Arc::clone(before),
+                _ => {
+                    let all = merged(own.of(ty), &shared);
+                    before.filter(|before| **before == all).cloned().unwrap_or(all)
+                }
+            };
+            if !all.is_empty() {
+                types.insert(ty, all);
+            }
+        }
+        let mut faults: Vec<_> = own.faults.iter().chain(&outbounds.faults).cloned().collect();
+        faults.sort();
+        faults.dedup();
+        let config = ProxyConfig { types, faults };
+        match last {
+            Some(last) if *last.config == config => Arc::clone(&last.config),
+            Some(_) | None => Arc::new(config),
+        }
+    }
+}
+
+/// All resources of a type: the proxy's own, and over them those of its outbounds.
+fn merged(own: &TypeConfig, outbounds: &Arc<TypeConfig>) -> Arc<TypeConfig> {
+    if own.is_empty() {
+        return Arc::clone(outbounds);
+    }
+    let mut all = (**outbounds).clone();
+    for (name, entry) in own {
+        all.entry(Arc::clone(name)).or_insert_with(|| entry.clone());
+    }
+    Arc::new(all)
+}
+
+impl OwnPart {
+    pub(super) fn of(&self, ty: ResourceType) -> &TypeConfig {
+        match ty {
+            ResourceType::Cluster => &self.clusters,
+            ResourceType::Endpoint => &self.endpoints,
+            ResourceType::Listener => &self.listeners,
+            ResourceType::Secret => &self.secrets,
+            ResourceType::Route => &NO_RESOURCES,
+        }
+    }
+}
+
+static NO_RESOURCES: TypeConfig = TypeConfig::new();
+
+/// Policies whose `to` is for destinations alone, and not for all that leaves the proxy.
+const TO_IS_FOR_DESTINATIONS: [Kind; 7] = [
+    registry::MESH_HTTP_ROUTE,
+    registry::MESH_TCP_ROUTE,
+    registry::MESH_LOAD_BALANCING_STRATEGY,
+    registry::MESH_TIMEOUT,
+    registry::MESH_HEALTH_CHECK,
+    registry::MESH_CIRCUIT_BREAKER,
+    registry::MESH_RETRY,
+];
+
 impl Proxy<'_> {
+    /// A digest of what policies say that its own part depends on.
+    fn own_rules(&self) -> InputsHash {
+        let mut hasher = Xxh3::new();
+        for rules in self.rules.values() {
+            rules.kind.hash(&mut hasher);
+            for (key, inbound) in &rules.inbound {
+                (key, self.view.policies().inbound_digest(inbound)).hash(&mut hasher);
+            }
+            if let Some(conf) = &rules.proxy {
+                conf.conf.value().to_string().hash(&mut hasher);
+            }
+            if !TO_IS_FOR_DESTINATIONS.contains(&rules.kind) && !rules.to.is_empty() {
+                self.view.policies().digests(&rules.to).hash(&mut hasher);
+            }
+        }
+        hasher.digest128()
+    }
+
     /// Whether its own part looks at other dataplanes or at destinations that it does not call.
     fn depends_on_others(&self) -> bool {
         let redirection = self.entry.spec.networking.as_ref().and_then(|n| n.transparent_proxying.as_ref());

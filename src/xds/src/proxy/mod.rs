@@ -38,7 +38,6 @@ use crate::view::{DataplaneEntry, MeshView};
 use derived::Proxy;
 use edit::Part;
 use memo::OwnPart;
-use outbound_part::OutboundPart;
 use shared::Count;
 
 /// What a proxy should run; `None` when its Dataplane is not in the mesh. The same `Arc` as before when
@@ -106,45 +105,9 @@ impl Proxy<'_> {
     }
 }
 
-/// All resources of a type: the proxy's own, and over them those of its outbounds.
-fn merged(own: &TypeConfig, outbounds: &Arc<TypeConfig>) -> Arc<TypeConfig> {
-    if own.is_empty() {
-        return Arc::clone(outbounds);
-    }
-    let mut all = (**outbounds).clone();
-    for (name, entry) in own {
-        all.entry(Arc::clone(name)).or_insert_with(|| entry.clone());
-    }
-    Arc::new(all)
-}
-
 impl MeshView {
     /// How much work was done so far for the proxies of the mesh.
     pub fn counters(&self) -> Counters {
         self.shared.counters()
     }
-}
-
-/// A configuration of these parts, with each type that is the same as in `last` taken from there.
-fn assemble(own: &OwnPart, outbounds: &OutboundPart, last: Option<&ProxyConfig>) -> ProxyConfig {
-    let none = Arc::default();
-    let parts = [
-        (ResourceType::Cluster, &own.clusters, &outbounds.clusters),
-        (ResourceType::Endpoint, &own.endpoints, &outbounds.endpoints),
-        (ResourceType::Listener, &own.listeners, &outbounds.listeners),
-        (ResourceType::Secret, &own.secrets, &none),
-    ];
-    let mut types = BTreeMap::new();
-    for (ty, own, outbounds) in parts {
-        let all = merged(own, outbounds);
-        let same = last.and_then(|last| last.types.get(&ty)).filter(|before| **before == all);
-        let all = same.cloned().unwrap_or(all);
-        if !all.is_empty() {
-            types.insert(ty, all);
-        }
-    }
-    let mut faults: Vec<_> = own.faults.iter().chain(&outbounds.faults).cloned().collect();
-    faults.sort();
-    faults.dedup();
-    ProxyConfig { types, faults }
 }

@@ -50,6 +50,17 @@ pub(super) struct OutboundPart {
     _units: Vec<Arc<Unit>>,
 }
 
+impl OutboundPart {
+    pub(super) fn of(&self, ty: ResourceType) -> Arc<TypeConfig> {
+        match ty {
+            ResourceType::Cluster => Arc::clone(&self.clusters),
+            ResourceType::Endpoint => Arc::clone(&self.endpoints),
+            ResourceType::Listener => Arc::clone(&self.listeners),
+            ResourceType::Secret | ResourceType::Route => Arc::default(),
+        }
+    }
+}
+
 /// The mesh without its endpoints, which are added later.
 struct Endpointless<'a>(&'a MeshView);
 
@@ -71,21 +82,21 @@ impl Proxy<'_> {
     /// The outbound part, shared with every proxy of the view that has the same.
     pub(super) fn outbound_part(&self) -> Arc<OutboundPart> {
         let traits = self.class_traits();
-        let rules: Vec<_> = self.rules.values().map(|rules| (rules.kind, Arc::as_ptr(&rules.to) as usize)).collect();
+        // One address stands for one set of rules as long as the view lives.
+        let said = self.rules.values().filter(|rules| !rules.to.is_empty());
+        let rules: Vec<_> = said.map(|rules| (rules.kind, Arc::as_ptr(&rules.to) as usize)).collect();
         let key = digest((self.outbounds.hash, traits, rules));
         self.view.shared.class(key, || self.make_outbound_part(traits))
     }
 
     /// What all outbounds depend on beside destinations and rules.
     fn class_traits(&self) -> InputsHash {
-        let tls_params: Vec<_> = match self.rules.get(&registry::MESH_TLS) {
-            Some(rules) => {
-                let catch_all =
-                    |address: &str, port| rules.inbound(address, port).map(|r| r.catch_all.value().to_string());
-                self.inbounds.iter().map(|i| catch_all(&i.address, u32::from(i.port))).collect()
-            }
-            None => Vec::new(),
-        };
+        let tls = self.rules.get(&registry::MESH_TLS);
+        let tls_params: Vec<_> = tls
+            .into_iter()
+            .flat_map(|rules| self.inbounds.iter().filter_map(|i| rules.inbound(&i.address, u32::from(i.port))))
+            .map(|rules| ["tlsVersion", "tlsCiphers"].map(|field| rules.catch_all.value()[field].to_string()))
+            .collect();
         let who = self.rules.values().any(|rules| reads_proxy(rules)).then(|| {
             let inbounds: Vec<_> = self.inbounds.iter().map(|i| (&i.section, &i.address, i.port)).collect();
             let metadata = &self.inputs.metadata;
@@ -94,8 +105,12 @@ impl Proxy<'_> {
                 self.otel_backends.iter().map(|b| (&b.key, b.spec.json(), &b.meta.labels)).collect();
             (&self.inputs.dataplane, &self.entry.labels, &self.gateway_tags, inbounds, node, collectors)
         });
-        let proxy_confs: Vec<_> =
-            self.rules.values().filter_map(|r| Some((r.kind, r.proxy.as_ref()?.conf.value().to_string()))).collect();
+        let proxy_confs: Vec<_> = self
+            .rules
+            .values()
+            .filter(|rules| reads_proxy(rules))
+            .filter_map(|r| Some((r.kind, r.proxy.as_ref()?.conf.value().to_string())))
+            .collect();
         digest((&self.outbound_traits, &self.identity, tls_params, who, proxy_confs))
     }
 
@@ -155,6 +170,8 @@ impl Proxy<'_> {
         let mut faults = Vec::new();
         let mut set = self.routed(std::slice::from_ref(outbound), &Endpointless(self.view), &mut faults);
         self.edit(Part::Outbound, &mut set, &mut faults);
+        // Policies also read what they have for inbounds; that is told with the proxy's own part.
+        faults.retain(|fault| self.view.policies().get(&fault.key).is_some_and(|policy| !policy.frame.to.is_empty()));
         self.drop_invalid(&mut set, &mut faults);
         let listeners = set.listeners.into_values().map(|listener| {
             let message = listener.pack();
@@ -226,7 +243,9 @@ impl Proxy<'_> {
 
 /// Whether what these rules make of outbounds depends on whose outbounds they are.
 fn reads_proxy(rules: &Rules) -> bool {
-    !DESTINATION_ONLY.contains(&rules.kind) && (!ResourceRules::is_empty(&rules.to) || rules.proxy.is_some())
+    Part::Outbound.is_edited_by(rules.kind)
+        && !DESTINATION_ONLY.contains(&rules.kind)
+        && (!ResourceRules::is_empty(&rules.to) || rules.proxy.is_some())
 }
 
 fn entry(resource: &Arc<EncodedResource>) -> Entry {

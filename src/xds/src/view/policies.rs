@@ -1,21 +1,27 @@
 //! The policies of a mesh, and the rules that they make for its dataplanes.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use imbl::OrdMap;
 use model::kinds::target_ref::BackendRef;
 use model::{Key, Kind, Kri, Labels, Resource, registry};
-use policy::{Conf, Destinations, Policy, PolicySet, ResourceRules, RuleBook};
+use policy::{Conf, Destinations, InboundRules, Policy, PolicySet, ResourceRules, RuleBook};
 use serde_json::Value;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::label_index::SelectorIndex;
 
 /// Policies that send traffic to other destinations than their target.
 const ROUTES: [Kind; 2] = [registry::MESH_HTTP_ROUTE, registry::MESH_TCP_ROUTE];
 
-/// Digests of rules by their address, with the rules themselves.
-type Digests = Mutex<BTreeMap<usize, (Arc<ResourceRules>, Arc<BTreeMap<Kri, u64>>)>>;
+/// Digests of rules by their address, with the rules themselves: so no others can come to stand there.
+#[derive(Debug, Default)]
+struct Digests {
+    to: Mutex<BTreeMap<usize, (Arc<ResourceRules>, Arc<BTreeMap<Kri, u64>>)>>,
+    inbound: Mutex<BTreeMap<usize, (Arc<InboundRules>, u64)>>,
+}
 
 /// All policies of a mesh and everything that they can refer to. A value is never changed: as long as
 /// two views share it, every dataplane that did not change itself has the same rules in both.
@@ -82,15 +88,28 @@ impl Policies {
 
     /// A digest of each rule's conf, by what the rule is for. Made once for all that have these rules.
     pub(crate) fn digests(&self, rules: &Arc<ResourceRules>) -> Arc<BTreeMap<Kri, u64>> {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        // The rules are kept along, so that no others can come to stand at their address.
-        let known = digests.entry(Arc::as_ptr(rules) as usize);
-        let of = |conf: &Conf| xxhash_rust::xxh3::xxh3_64(conf.value().to_string().as_bytes());
-        let (_, made) = known.or_insert_with(|| {
+        let mut digests = self.digests.to.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, made) = digests.entry(Arc::as_ptr(rules) as usize).or_insert_with(|| {
+            let of = |conf: &Conf| xxh3_64(conf.value().to_string().as_bytes());
             let made = rules.iter().map(|(kri, rule)| (kri.clone(), of(&rule.conf))).collect();
             (Arc::clone(rules), Arc::new(made))
         });
         Arc::clone(made)
+    }
+
+    /// A digest of the rules of an inbound. Made once for all inbounds that have these.
+    pub(crate) fn inbound_digest(&self, rules: &Arc<InboundRules>) -> u64 {
+        let mut digests = self.digests.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, made) = digests.entry(Arc::as_ptr(rules) as usize).or_insert_with(|| {
+            let mut hasher = Xxh3::new();
+            for rule in &rules.rules {
+                let matched = serde_json::to_string(&rule.matched).unwrap_or_default();
+                let origin = &rule.origin.policy.resource.key;
+                (matched, rule.conf.value().to_string(), origin, rule.origin.rule_index).hash(&mut hasher);
+            }
+            (Arc::clone(rules), hasher.finish())
+        });
+        *made
     }
 
     /// What policies and backends can refer to.
