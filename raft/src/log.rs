@@ -148,6 +148,15 @@ impl LogStore {
         Ok(self.hard::<LogIdRecord>(PURGED)?.map(log_id))
     }
 
+    /// Forgets all entries: the log continues after `last`, which a snapshot holds.
+    pub(crate) fn restart_after(&self, last: LogId, vote: &Vote) -> io::Result<()> {
+        self.set_hard(VOTE, &vote_record(vote))?;
+        self.set_hard(COMMITTED, &Some(log_id_record(&last)))?;
+        self.set_hard(PURGED, &log_id_record(&last))?;
+        self.backend.purge(last.index)?;
+        self.backend.sync()
+    }
+
     fn hard<T: serde::de::DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         match self.backend.get(name)? {
             None => Ok(None),

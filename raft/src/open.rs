@@ -37,7 +37,8 @@ pub(crate) struct Disk {
     pub(crate) dir: DataDir,
     pub(crate) id: ReplicaId,
     pub(crate) keys: Keys,
-    pub(crate) pki: Option<Pki>,
+    pki: Option<Pki>,
+    pub(crate) snapshots: SnapshotDir,
     pub(crate) log: LogStore,
     pub(crate) machine: StateMachine,
     pub(crate) feed: Arc<store::Feed>,
@@ -58,7 +59,7 @@ impl RaftStore {
         let (dir, welcome) = settle(&settings).await?;
         let (key_file, listens) = (settings.key_file.clone(), settings.listen.is_some());
         let taken = welcome.clone();
-        let disk = blocking(move || read_disk(dir, key_file.as_deref(), taken.as_ref(), listens)).await?;
+        let disk = blocking(move || read_disk(dir, key_file.as_deref(), taken.as_ref(), listens, None)).await?;
         let listener = match (settings.listen, &disk.pki) {
             (Some(address), Some(pki)) => {
                 let tls = pki.server_tls(disk.id).map_err(|e| start(&e))?;
@@ -151,7 +152,7 @@ impl RaftStore {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {
     tokio::task::spawn_blocking(work).await.map_err(|e| OpenError::Start(e.to_string()))?
@@ -174,11 +175,14 @@ async fn settle(settings: &Settings) -> Result<(DataDir, Option<Welcome>), OpenE
     }
 }
 
-fn read_disk(
+/// Reads what is in the directory. A new one gets its identity, unless `provisional` stands in
+/// for it.
+pub(crate) fn read_disk(
     mut dir: DataDir,
     key_file: Option<&Path>,
     welcome: Option<&Welcome>,
     listens: bool,
+    provisional: Option<ReplicaId>,
 ) -> Result<Disk, OpenError> {
     let path = dir.path().to_owned();
     let failed = |file: &Path| {
@@ -188,10 +192,14 @@ fn read_disk(
     let key_path = key_file.map_or_else(|| dir.keys(), Path::to_owned);
     let keys = read_keys(&dir, &key_path, welcome)?;
     let pki = read_pki(&dir, welcome, listens)?;
-    if dir.id().is_none() {
-        dir.initialise(random_id(), welcome.is_some())?;
-    }
-    let id = dir.id().unwrap_or_default();
+    let id = match dir.id().or(provisional) {
+        Some(id) => id,
+        None => {
+            let id = random_id();
+            dir.initialise(id, welcome.is_some())?;
+            id
+        }
+    };
     let fsync = Latency::new("raft_fsync_seconds");
     let log_dir = dir.log();
     let backend: Arc<dyn LogBackend> = Arc::new(SledLog::open(&log_dir).map_err(failed(&log_dir))?);
@@ -199,17 +207,17 @@ fn read_disk(
     let log = LogStore::open(backend, flusher).map_err(failed(&log_dir))?;
     let snapshot_dir = dir.snapshots();
     let snapshots = SnapshotDir::open(snapshot_dir.clone()).map_err(failed(&snapshot_dir))?;
-    let (machine, feed) = StateMachine::open(snapshots, keys.clone()).map_err(failed(&snapshot_dir))?;
+    let (machine, feed) = StateMachine::open(snapshots.clone(), keys.clone()).map_err(failed(&snapshot_dir))?;
     if log.purged().map_err(failed(&log_dir))? > machine.applied() {
         return Err(OpenError::Corrupted { path, detail: "the snapshot that the log continues is missing".to_owned() });
     }
     let pristine = log.is_pristine().map_err(failed(&log_dir))?;
-    Ok(Disk { dir, id, keys, pki, log, machine, feed, fsync, pristine })
+    Ok(Disk { dir, id, keys, pki, snapshots, log, machine, feed, fsync, pristine })
 }
 
 /// The keys: those of the group that is joined, those of the file, or new ones for a new directory.
 /// Never new ones for an old directory: its secrets could not be opened any more.
-fn read_keys(dir: &DataDir, path: &Path, welcome: Option<&Welcome>) -> Result<Keys, OpenError> {
+pub(crate) fn read_keys(dir: &DataDir, path: &Path, welcome: Option<&Welcome>) -> Result<Keys, OpenError> {
     let failed = |error| OpenError::of(dir.path(), path, error);
     if let Some(welcome) = welcome {
         let mut ring = Keyring::default();

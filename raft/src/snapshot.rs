@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +43,11 @@ pub(crate) struct SnapshotFile {
 }
 
 impl SnapshotFile {
+    /// Opens a file.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: Arc::new(File::open(path)?) })
+    }
+
     /// Size in bytes.
     pub(crate) fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -91,8 +96,7 @@ impl SnapshotDir {
     /// The newest snapshot file.
     pub(crate) fn newest(&self) -> io::Result<Option<SnapshotFile>> {
         let Some(path) = self.files()?.pop() else { return Ok(None) };
-        let file = Arc::new(File::open(&path)?);
-        Ok(Some(SnapshotFile { path, file }))
+        SnapshotFile::open(&path).map(Some)
     }
 
     /// Complete files, oldest first: names begin with the zero-padded log index.
@@ -147,6 +151,19 @@ impl SnapshotDir {
             to.write_chunk(offset, &chunk)?;
             offset += chunk.len() as u64;
         }
+    }
+}
+
+/// Writes a snapshot to any place, all of it or nothing.
+pub(crate) fn write_file(path: &Path, meta: &SnapshotMeta, state: &State, keys: &Keyring) -> io::Result<()> {
+    let temporary = path.with_extension(TEMPORARY);
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    write_contents(&file, meta, state, keys)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => sync_dir(dir),
+        _ => Ok(()),
     }
 }
 
