@@ -21,7 +21,8 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    fn complete(self, synced: &io::Result<()>) {
+    /// Tells whoever waits.
+    pub(crate) fn complete(self, synced: &io::Result<()>) {
         let result = match synced {
             Ok(()) => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
@@ -34,26 +35,37 @@ impl Job {
     }
 }
 
-/// The way to the thread that syncs. After a failed sync every later job fails too: what the disk
-/// lost once cannot be made durable by asking again.
-#[derive(Clone, Debug)]
+/// The way to whoever syncs. After a failed sync every later job fails too: what the disk lost once
+/// cannot be made durable by asking again.
+#[derive(Clone)]
 pub(crate) struct Flusher {
-    jobs: Sender<Job>,
+    queue: Arc<dyn Fn(Job) -> io::Result<()> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flusher").finish_non_exhaustive()
+    }
 }
 
 impl Flusher {
-    /// Starts the thread. It ends when the last clone of the flusher is gone.
+    /// Starts a thread that syncs. It ends when the last clone of the flusher is gone.
     pub(crate) fn start(backend: Arc<dyn LogBackend>, latency: Latency) -> io::Result<Self> {
-        let (jobs, queue) = channel();
+        let (jobs, queue): (Sender<Job>, _) = channel();
         std::thread::Builder::new()
             .name("raft-flusher".to_owned())
             .spawn(move || flush(&*backend, &queue, &latency))?;
-        Ok(Self { jobs })
+        Ok(Self::to(move |job| jobs.send(job).map_err(|_| io::Error::other("flusher stopped"))))
+    }
+
+    /// Queues jobs elsewhere.
+    pub(crate) fn to(queue: impl Fn(Job) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { queue: Arc::new(queue) }
     }
 
     /// Queues a job.
     pub(crate) fn queue(&self, job: Job) -> io::Result<()> {
-        self.jobs.send(job).map_err(|_| io::Error::other("flusher stopped"))
+        (self.queue)(job)
     }
 }
 

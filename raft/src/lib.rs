@@ -27,6 +27,8 @@ mod recover;
 mod rpc;
 mod seal;
 mod settings;
+#[cfg(test)]
+mod sim;
 mod sled_log;
 mod snapshot;
 mod state_machine;

@@ -55,6 +55,9 @@ struct InFlight {
     reply: JoinHandle<Result<Reply, CallError>>,
 }
 
+/// Pause after a call that was lost.
+const LOST_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long sent entries may take before they count as lost.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -123,7 +126,12 @@ impl RaftNetwork<TypeConfig> for Connection {
             return Err(Timeout { action: RPCTypes::AppendEntries, id, target, timeout }.into());
         };
         self.in_flight = None;
-        match answered(reply.unwrap_or_else(|gone| Err(CallError::Lost(gone.to_string()))))? {
+        let reply = reply.unwrap_or_else(|gone| Err(CallError::Lost(gone.to_string())));
+        if matches!(reply, Err(CallError::Lost(_))) {
+            // openraft tries again at once; a replica that answers with errors must not make it spin.
+            tokio::time::sleep(LOST_PAUSE).await;
+        }
+        match answered(reply)? {
             Reply::Append(reply) => Ok(reply.response()),
             other => Err(unexpected(&other).into()),
         }

@@ -1,0 +1,179 @@
+//! A network in memory: messages take time, get lost, and do not pass a partition, which may be
+//! one-way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::error::{Fatal, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::{OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::types::{Raft, Replica, ReplicaId, TypeConfig, Vote};
+
+#[derive(Debug, thiserror::Error)]
+#[error("message from {0} to {1} was lost")]
+struct LostMessage(ReplicaId, ReplicaId);
+
+/// A caller waits this long for a lost message.
+const LOSS_NOTICED_AFTER: Duration = Duration::from_millis(50);
+
+struct Wires {
+    rng: StdRng,
+    replicas: BTreeMap<ReplicaId, Raft>,
+    /// From, to: nothing passes.
+    cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    /// Of 100 messages.
+    lost_percent: u32,
+}
+
+/// The network of a group.
+#[derive(Clone)]
+pub(crate) struct SimNetwork {
+    wires: Arc<Mutex<Wires>>,
+}
+
+impl SimNetwork {
+    pub(crate) fn new(seed: u64) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let wires = Wires { rng, replicas: BTreeMap::new(), cut: BTreeSet::new(), lost_percent: 0 };
+        Self { wires: Arc::new(Mutex::new(wires)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wires> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn connect(&self, id: ReplicaId, raft: Raft) {
+        self.lock().replicas.insert(id, raft);
+    }
+
+    pub(crate) fn disconnect(&self, id: ReplicaId) {
+        self.lock().replicas.remove(&id);
+    }
+
+    pub(crate) fn cut(&self, from: ReplicaId, to: ReplicaId) {
+        self.lock().cut.insert((from, to));
+    }
+
+    pub(crate) fn lose(&self, percent: u32) {
+        self.lock().lost_percent = percent;
+    }
+
+    pub(crate) fn heal(&self) {
+        let mut wires = self.lock();
+        wires.cut.clear();
+        wires.lost_percent = 0;
+    }
+
+    /// Whether a message arrives now, and after which delay.
+    fn passes(&self, from: ReplicaId, to: ReplicaId) -> Option<Duration> {
+        let mut wires = self.lock();
+        let delay = Duration::from_micros(wires.rng.random_range(50..5000));
+        let is_lost = wires.rng.random_range(0..100) < wires.lost_percent;
+        (!is_lost && !wires.cut.contains(&(from, to))).then_some(delay)
+    }
+
+    async fn travel(&self, from: ReplicaId, to: ReplicaId) -> Option<()> {
+        match self.passes(from, to) {
+            Some(delay) => tokio::time::sleep(delay).await,
+            None => {
+                tokio::time::sleep(LOSS_NOTICED_AFTER).await;
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Asks another replica: the question travels, then the answer.
+    pub(crate) async fn ask<T, F>(&self, from: ReplicaId, to: ReplicaId, ask: impl FnOnce(Raft) -> F) -> Option<T>
+    where
+        F: Future<Output = T>,
+    {
+        self.travel(from, to).await?;
+        let raft = self.lock().replicas.get(&to).cloned();
+        let Some(raft) = raft else {
+            tokio::time::sleep(LOSS_NOTICED_AFTER).await;
+            return None;
+        };
+        let answer = ask(raft).await;
+        self.travel(to, from).await?;
+        Some(answer)
+    }
+}
+
+/// openraft's way from one replica to another.
+pub(crate) struct Link {
+    network: SimNetwork,
+    from: ReplicaId,
+    to: ReplicaId,
+}
+
+/// openraft's view of the network at one replica.
+pub(crate) struct Port {
+    pub(crate) network: SimNetwork,
+    pub(crate) id: ReplicaId,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Port {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: ReplicaId, _replica: &Replica) -> Link {
+        Link { network: self.network.clone(), from: self.id, to: target }
+    }
+}
+
+type Rpc<T> = Result<T, RPCError<ReplicaId, Replica, RaftError<ReplicaId>>>;
+
+impl Link {
+    fn arrived<T>(&self, answer: Option<Result<T, RaftError<ReplicaId>>>) -> Rpc<T> {
+        match answer {
+            None => Err(NetworkError::new(&LostMessage(self.from, self.to)).into()),
+            Some(answer) => answer.map_err(|error| RemoteError::new(self.to, error).into()),
+        }
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Link {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
+        let answer = self.network.ask(self.from, self.to, |raft| async move { raft.append_entries(rpc).await }).await;
+        self.arrived(answer)
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, _option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
+        let answer = self.network.ask(self.from, self.to, |raft| async move { raft.vote(rpc).await }).await;
+        self.arrived(answer)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<ReplicaId>, StreamingError<TypeConfig, Fatal<ReplicaId>>> {
+        let install = self
+            .network
+            .ask(self.from, self.to, |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+        let answer = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            answer = install => answer,
+        };
+        match answer {
+            None => Err(NetworkError::new(&LostMessage(self.from, self.to)).into()),
+            Some(answer) => answer.map_err(|fatal| RemoteError::new(self.to, fatal).into()),
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(Duration::from_millis(100)))
+    }
+}
