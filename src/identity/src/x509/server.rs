@@ -94,6 +94,7 @@ pub enum Purpose {
 }
 
 /// A certificate for these hosts, signed by an authority of the control plane, valid for ten years.
+/// Its key is an elliptic one, because one is made for each proxy.
 ///
 /// # Errors
 /// When a host cannot stand in a certificate, or the signer fails.
@@ -103,7 +104,7 @@ pub fn issue_for_hosts(
     purpose: Purpose,
     now: Timestamp,
 ) -> Result<CertificatePair, X509Error> {
-    let key = rsa_key()?;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = for_hosts(hosts)?;
     if let Some(first) = hosts.first() {
         params.distinguished_name.push(DnType::CommonName, first.as_str());
