@@ -1,6 +1,6 @@
 //! A bound HTTP server: HTTP/1.1 and HTTP/2, plain or with TLS, drained gracefully at the end.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,13 @@ impl Bound {
     /// When the port cannot be had; the message names it and its key.
     pub(crate) async fn bind(at: &Listener, manner: Manner) -> Result<Self> {
         let address = SocketAddr::new(at.interface, at.port);
-        let listener = TcpListener::bind(address).await.with_context(|| {
+        let bound = match TcpListener::bind(address).await {
+            Err(error) if is_without_ipv6(address, &error) => {
+                TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), at.port)).await
+            }
+            bound => bound,
+        };
+        let listener = bound.with_context(|| {
             format!("could not listen on {address} for the {} ({}: {})", manner.name, at.port_key, at.port)
         })?;
         Ok(Self { listener, manner })
@@ -97,6 +103,12 @@ impl Bound {
         }
         tracing::info!(server = manner.name, "stopped");
     }
+}
+
+/// Whether all interfaces were asked for on a machine that has no IPv6.
+fn is_without_ipv6(address: SocketAddr, error: &std::io::Error) -> bool {
+    let told = [nix::libc::EAFNOSUPPORT, nix::libc::EADDRNOTAVAIL].map(Some);
+    address.ip() == Ipv6Addr::UNSPECIFIED && told.contains(&error.raw_os_error())
 }
 
 async fn serve(

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::ControlPlane;
 use anyhow::{Context, Result, bail};
+use api::DirectAdmin;
 use axum::Router;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::Store;
@@ -16,6 +18,7 @@ use crate::diagnostics::Diagnostics;
 use crate::dp_server::{BootstrapService, ServerNames};
 use crate::http_server::{Bound, Manner};
 use crate::log_levels::LogLevels;
+use crate::proxies::Proxies;
 use crate::readiness::{Part, Readiness};
 use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
@@ -44,7 +47,8 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let metrics = install_metrics(&settings)?;
     let open = crate::store::open(&settings.store).await?;
     let mut parts = Parts { instance_id: instance_id(), ..Parts::default() };
-    let servers = bind(&settings, &open.store, &mut parts).await?;
+    let proxies = start_proxies(&settings, &open.store, &parts)?;
+    let servers = bind(&settings, &open.store, proxies.as_ref(), &mut parts).await?;
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts)?;
     let Parts { drain, tasks, .. } = parts;
@@ -54,6 +58,9 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     }
     let outcome = until_the_end(&open).await;
     drain.cancel();
+    if let Some(proxies) = proxies {
+        proxies.drain(settings.dp_server.graceful_shutdown_timeout).await;
+    }
     tasks.close();
     tasks.wait().await;
     open.close().await;
@@ -127,9 +134,20 @@ impl Parts {
 }
 
 /// Binds all servers but diagnostics.
-async fn bind(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Parts) -> Result<Vec<Server>> {
+async fn bind(
+    settings: &Arc<Settings>,
+    store: &Arc<dyn Store>,
+    proxies: Option<&ControlPlane>,
+    parts: &mut Parts,
+) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
-    let api = api::router(api::ApiState::new(Arc::clone(store), settings.api(&parts.instance_id, &hostname())));
+    let mut state = api::ApiState::new(Arc::clone(store), settings.api(&parts.instance_id, &hostname()));
+    if let Some(proxies) = proxies {
+        let admin_port = u16::try_from(settings.bootstrap_params().admin_port).unwrap_or_default();
+        state.running = Some(Arc::new(Proxies(proxies.clone())));
+        state.envoy_admin = Some(Arc::new(DirectAdmin::new(Arc::clone(store), admin_port)));
+    }
+    let api = api::router(state);
     if let Some(listener) = &settings.api.http {
         let bound = Bound::bind(listener, api_manner(settings, "API server (HTTP)", None)).await?;
         servers.push(parts.serve("API server (HTTP)", bound, api.clone()));
@@ -140,8 +158,8 @@ async fn bind(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Part
         let bound = Bound::bind(listener, api_manner(settings, "API server (HTTPS)", tls)).await?;
         servers.push(parts.serve("API server (HTTPS)", bound, api));
     }
-    if settings.mode != Mode::Global {
-        servers.push(bind_dp_server(settings, store, parts).await?);
+    if let Some(proxies) = proxies {
+        servers.push(bind_dp_server(settings, store, proxies, parts).await?);
     }
     Ok(servers)
 }
@@ -151,7 +169,12 @@ fn api_manner(settings: &Settings, name: &'static str, tls: Option<Arc<rustls::S
     Manner { name, tls, read_header_timeout, drain_timeout: API_DRAIN_TIMEOUT }
 }
 
-async fn bind_dp_server(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &mut Parts) -> Result<Server> {
+async fn bind_dp_server(
+    settings: &Arc<Settings>,
+    store: &Arc<dyn Store>,
+    proxies: &ControlPlane,
+    parts: &mut Parts,
+) -> Result<Server> {
     let conf = &settings.dp_server;
     let certificate = parts.certificate(conf.tls.as_ref(), settings)?;
     let params = settings.bootstrap_params();
@@ -175,8 +198,18 @@ async fn bind_dp_server(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts:
         params,
         token_required: conf.authentication != "none",
     };
-    let router = dp_server::router(Arc::new(bootstrap), Router::new());
+    let grpc = tonic::service::Routes::new(proxies.ads()).into_axum_router();
+    let router = dp_server::router(Arc::new(bootstrap), grpc);
     Ok(parts.serve("dataplane server", bound, router))
+}
+
+/// Starts the actors of proxies; a global control plane has none.
+fn start_proxies(settings: &Settings, store: &Arc<dyn Store>, parts: &Parts) -> Result<Option<ControlPlane>> {
+    if settings.mode == Mode::Global {
+        return Ok(None);
+    }
+    let proxies = ControlPlane::start(Arc::clone(store), settings.proxies(&parts.instance_id)?);
+    proxies.map(Some).context("could not start the actors of proxies")
 }
 
 fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts) -> Result<()> {

@@ -1,9 +1,13 @@
 //! Opening the store.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use raft::RaftStore;
+use raft::{Join, RaftStore};
 use store::{MemoryStore, Store};
 
 use crate::settings::StoreSettings;
@@ -25,9 +29,22 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
             tracing::warn!("store.type is memory: everything is lost when the process ends");
             Ok(OpenStore { store: Arc::new(MemoryStore::new()), replica: None })
         }
-        StoreSettings::Raft { data_dir, key_file, heartbeat, election_timeout, commit_timeout } => {
+        StoreSettings::Raft {
+            data_dir,
+            key_file,
+            listen,
+            advertise,
+            join,
+            join_token_file,
+            heartbeat,
+            election_timeout,
+            commit_timeout,
+        } => {
             let settings = raft::Settings {
                 key_file: key_file.clone(),
+                listen: *listen,
+                advertise: advertise.clone(),
+                join: group(join, join_token_file.as_deref())?,
                 heartbeat: *heartbeat,
                 election_timeout_min: *election_timeout,
                 election_timeout_max: *election_timeout * 2,
@@ -37,9 +54,32 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
             let replica = RaftStore::open(settings)
                 .await
                 .with_context(|| format!("could not open the store in {} (store.raft.dataDir)", data_dir.display()))?;
+            if let Some(token) = replica.join_token() {
+                offer_token(data_dir, &token)?;
+            }
             Ok(OpenStore { store: Arc::new(replica.clone()), replica: Some(replica) })
         }
     }
+}
+
+/// Leaves the token by which other replicas join where the operator finds it.
+fn offer_token(data_dir: &Path, token: &str) -> Result<()> {
+    let path = data_dir.join("join-token");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(token.as_bytes())
+    };
+    write().with_context(|| format!("could not write {}", path.display()))?;
+    tracing::info!(file = %path.display(), "replicas join with the token in this file (store.raft.joinTokenFile)");
+    Ok(())
+}
+
+/// The group to join, when one is named.
+fn group(addresses: &[String], token_file: Option<&Path>) -> Result<Option<Join>> {
+    let Some(file) = token_file.filter(|_| !addresses.is_empty()) else { return Ok(None) };
+    let token = std::fs::read_to_string(file)
+        .with_context(|| format!("could not read {} (store.raft.joinTokenFile)", file.display()))?;
+    Ok(Some(Join { addresses: addresses.to_vec(), token: token.trim().to_owned() }))
 }
 
 impl OpenStore {

@@ -1,11 +1,12 @@
 //! What each part of the control plane takes of the settings.
 
+use actors::Authentication;
 use actors::duties::DutySettings;
 use actors::duties::settings::LabelPropagation;
 use xds::bootstrap::BootstrapParams;
 
 use super::SettingsError;
-use super::typed::{Mode, Settings};
+use super::typed::{Mode, Settings, StoreSettings};
 use crate::version::VERSION;
 
 impl Settings {
@@ -24,7 +25,8 @@ impl Settings {
             xds_connect_timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             xds_grpc_max_receive_message_bytes: number("xdsGrpcMaxReceiveMessageBytes"),
             xds_host_is_ipv4_only: false,
-            hds_enabled: self.tree.flag("dpServer.hds.enabled"),
+            // Envoy would ask for a service that this control plane does not have.
+            hds_enabled: false,
             reloadable_tokens: self.tree.flag("dpServer.authn.enableReloadableTokens"),
             ca_pem: String::new(),
         }
@@ -64,6 +66,42 @@ impl Settings {
             instance_id: instance_id.to_owned(),
             hostname: hostname.to_owned(),
             version: VERSION.to_owned(),
+        }
+    }
+
+    /// What the actors of proxies take.
+    ///
+    /// # Errors
+    /// An authentication that this build does not speak.
+    pub(crate) fn proxies(&self, instance_id: &str) -> Result<actors::Settings, SettingsError> {
+        let tree = &self.tree;
+        let time = |key: &str| tree.time(key).to_std();
+        Ok(actors::Settings {
+            instance_id: instance_id.into(),
+            zone: self.site_name().into(),
+            kubernetes: self.kubernetes,
+            authentication: self.authentication()?,
+            deregistration_delay: time("xdsServer.dataplaneDeregistrationDelay"),
+            status_flush_interval: time("xdsServer.dataplaneStatusFlushInterval"),
+            idle_timeout: time("metrics.dataplane.idleTimeout"),
+            backoff_base: time("general.certGenerationBaseBackoff"),
+            backoff_max: time("general.certGenerationMaxBackoff"),
+            ..actors::Settings::default()
+        })
+    }
+
+    fn authentication(&self) -> Result<Authentication, SettingsError> {
+        match self.dp_server.authentication.as_str() {
+            "none" => Ok(Authentication::None),
+            "dpToken" => Ok(Authentication::Token {
+                public_keys: self.dp_server.dataplane_token_keys.clone(),
+                use_secrets: self.tree.flag("dpServer.authn.dpProxy.dpToken.validator.useSecrets"),
+                in_memory: self.store == StoreSettings::Memory,
+            }),
+            other => Err(SettingsError::Invalid(format!(
+                "dpServer.authn.dpProxy.type {other} needs Kubernetes, which this control plane does not speak: \
+                 use dpToken or none"
+            ))),
         }
     }
 

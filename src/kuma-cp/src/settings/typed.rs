@@ -1,6 +1,6 @@
 //! The settings that the parts of the control plane take.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +67,14 @@ pub(crate) enum StoreSettings {
         data_dir: PathBuf,
         /// File of the keys that seal secrets; in the directory when not given.
         key_file: Option<PathBuf>,
+        /// Where other replicas reach this one; it stays alone when there is none.
+        listen: Option<SocketAddr>,
+        /// `host:port` that the others use, when it differs.
+        advertise: Option<String>,
+        /// Replicas of the group that a new directory joins.
+        join: Vec<String>,
+        /// File with the token of that group.
+        join_token_file: Option<PathBuf>,
         /// How often the leader shows that it lives.
         heartbeat: Duration,
         /// How long followers wait for it at least.
@@ -141,7 +149,8 @@ pub(crate) struct DiagnosticsSettings {
     pub(crate) tls: Option<TlsSettings>,
 }
 
-const ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+/// All interfaces, by both families where the machine has both. Envoy asks IPv6 first.
+const ANY: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
 impl Settings {
     /// Takes checked values out of a validated tree.
@@ -241,6 +250,10 @@ fn store(tree: &Tree, work_dir: &std::path::Path) -> Result<StoreSettings, Setti
             Ok(StoreSettings::Raft {
                 data_dir: given("store.raft.dataDir").unwrap_or_else(|| work_dir.join("store")),
                 key_file: given("store.raft.keyFile"),
+                listen: socket_address(tree, "store.raft.listen")?,
+                advertise: Some(tree.text("store.raft.advertise").to_owned()).filter(|text| !text.is_empty()),
+                join: tree.list("store.raft.join"),
+                join_token_file: given("store.raft.joinTokenFile"),
                 heartbeat: tree.time("store.raft.heartbeat").to_std(),
                 election_timeout: tree.time("store.raft.electionTimeout").to_std(),
                 commit_timeout: tree.time("store.raft.commitTimeout").to_std(),
@@ -251,6 +264,17 @@ fn store(tree: &Tree, work_dir: &std::path::Path) -> Result<StoreSettings, Setti
              use raft (durable, replicated; the default) or memory"
         ))),
     }
+}
+
+fn socket_address(tree: &Tree, key: &str) -> Result<Option<SocketAddr>, SettingsError> {
+    let text = tree.text(key);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map_err(|_| {
+        SettingsError::Invalid(format!("{key}: expected an IP address and a port as 0.0.0.0:5684, got {text:?}"))
+    });
+    parsed.map(Some)
 }
 
 fn tls(tree: &Tree, section: &str) -> Option<TlsSettings> {

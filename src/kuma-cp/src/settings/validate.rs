@@ -165,6 +165,15 @@ fn store(tree: &Tree) -> Faults {
     check(&mut faults, known, "Type should be either postgres, kubernetes, memory or raft");
     let backoff = tree.time("store.upsert.conflictRetryBaseBackoff");
     check(&mut faults, !backoff.is_negative(), "RetryBaseBackoff cannot be lower than 0");
+    let joins = !tree.list("store.raft.join").is_empty();
+    let listens = !tree.text("store.raft.listen").is_empty();
+    let has_token = !tree.text("store.raft.joinTokenFile").is_empty();
+    check(&mut faults, listens || !joins, "Raft validation failed: Listen cannot be empty if Join has been set");
+    check(
+        &mut faults,
+        has_token || !joins,
+        "Raft validation failed: JoinTokenFile cannot be empty if Join has been set",
+    );
     let heartbeat = tree.time("store.raft.heartbeat").to_std();
     let election = tree.time("store.raft.electionTimeout").to_std();
     check(&mut faults, !heartbeat.is_zero(), "Raft validation failed: Heartbeat must be positive");

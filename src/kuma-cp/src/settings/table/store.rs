@@ -1,6 +1,6 @@
 //! Keys of the store, and the top level.
 
-use super::{Entry, flag, number, text, time};
+use super::{Entry, flag, list, number, text, time};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Entry] = &[
@@ -9,6 +9,10 @@ pub(super) const KEYS: &[Entry] = &[
     text("store.type", "STORE_TYPE", "raft"),
     text("store.raft.dataDir", "STORE_RAFT_DATA_DIR", ""),
     text("store.raft.keyFile", "STORE_RAFT_KEY_FILE", ""),
+    text("store.raft.listen", "STORE_RAFT_LISTEN", ""),
+    text("store.raft.advertise", "STORE_RAFT_ADVERTISE", ""),
+    list("store.raft.join", "STORE_RAFT_JOIN", &[]),
+    text("store.raft.joinTokenFile", "STORE_RAFT_JOIN_TOKEN_FILE", ""),
     time("store.raft.heartbeat", "STORE_RAFT_HEARTBEAT", "200ms"),
     time("store.raft.electionTimeout", "STORE_RAFT_ELECTION_TIMEOUT", "1s"),
     time("store.raft.commitTimeout", "STORE_RAFT_COMMIT_TIMEOUT", "5s"),
