@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::registry::MESH;
 use store::{Revision, Store};
 use tokio_util::sync::CancellationToken;
-use xds::MeshView;
 use xds::session::Rejection;
+use xds::{MeshView, PolicyFault};
 
 use crate::admission::ProxyId;
 use crate::ads::AdsService;
@@ -31,6 +31,8 @@ pub struct ConnectedProxy {
     pub answered: Option<Revision>,
     /// What it refused of its configuration, with its words.
     pub rejections: Arc<[Rejection]>,
+    /// Policies and other resources that could not be applied to it; the rest is in force.
+    pub faults: Arc<[PolicyFault]>,
 }
 
 /// The proxies' side of a control plane: actors of meshes and of connected proxies. Cloning shares it.

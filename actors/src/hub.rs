@@ -7,7 +7,7 @@ use model::Timestamp;
 use store::Revision;
 use tokio::sync::{Notify, watch};
 use xds::session::Rejection;
-use xds::{MeshView, Touched};
+use xds::{MeshView, PolicyFault, Touched};
 
 use crate::admission::{ProxyId, deregister_later};
 use crate::control_plane::ConnectedProxy;
@@ -74,6 +74,7 @@ impl Hub {
             id: ProxyId { mesh: Arc::clone(&self.mesh), name: Arc::clone(name) },
             answered: member.answered(),
             rejections: Arc::clone(member.rejections()),
+            faults: Arc::clone(member.faults()),
         });
         members.collect()
     }
@@ -98,6 +99,11 @@ impl Hub {
     /// The proxy answered everything up to `revision`.
     pub(crate) fn answered(&self, seat: &Seat, revision: Revision, rejections: Option<Arc<[Rejection]>>) {
         self.audience().answered(&seat.id.name, seat.stream, revision, rejections);
+    }
+
+    /// What could not be applied to the proxy.
+    pub(crate) fn faults(&self, seat: &Seat, faults: &[PolicyFault]) {
+        self.audience().faults(&seat.id.name, seat.stream, faults);
     }
 
     /// What this mesh knows of a revision, added to `total`.

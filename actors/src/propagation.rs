@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store::Revision;
+use xds::PolicyFault;
 use xds::session::Rejection;
 
 /// How many revisions are kept apart for a proxy that does not answer; more are merged.
@@ -68,9 +69,15 @@ pub(crate) struct Member<T> {
     unanswered: VecDeque<Span>,
     answered: Option<Revision>,
     rejections: Arc<[Rejection]>,
+    faults: Arc<[PolicyFault]>,
 }
 
 impl<T> Member<T> {
+    /// What could not be applied to it.
+    pub(crate) fn faults(&self) -> &Arc<[PolicyFault]> {
+        &self.faults
+    }
+
     /// The newest revision that touched the proxy and that it answered.
     pub(crate) fn answered(&self) -> Option<Revision> {
         self.answered
@@ -133,6 +140,7 @@ impl<T> Audience<T> {
             unanswered: VecDeque::from([first_configuration]),
             answered: None,
             rejections: Arc::new([]),
+            faults: Arc::new([]),
         };
         self.members.insert(name, member);
         true
@@ -201,6 +209,14 @@ impl<T> Audience<T> {
                     answers.count += 1;
                 }
             }
+        }
+    }
+
+    /// What could not be applied to the proxy.
+    pub(crate) fn faults(&mut self, name: &str, stream: u64, faults: &[PolicyFault]) {
+        let member = self.members.get_mut(name).filter(|member| member.stream == stream);
+        if let Some(member) = member.filter(|member| *member.faults != *faults) {
+            member.faults = faults.into();
         }
     }
 

@@ -79,3 +79,21 @@ impl Body for OutgoingBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn stream_of_an_actor_that_is_gone_ends_so_that_the_proxy_connects_anew() {
+        let (out, responses) = mpsc::channel(1);
+        let mut body = OutgoingBody::new(responses, "cp".into());
+        drop(out);
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        let trailers = frame.into_trailers().unwrap();
+        assert_eq!(Status::from_header_map(&trailers).unwrap().code(), tonic::Code::Unavailable);
+        assert!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_none());
+    }
+}

@@ -102,11 +102,11 @@ impl DataplaneActor {
         self.inputs.identity = self.identity.workload().cloned();
         match xds::generate(&published.view, &self.inputs, &mut self.memo) {
             Some(config) => {
-                for fault in &config.faults {
-                    debug!(proxy = %self.seat.id, policy = %fault.key, fault.message, "not applied");
-                }
+                self.seat.hub().faults(&self.seat, &config.faults);
                 self.session.offer(published.revision.0, config);
-                self.sending = Some((published, started));
+                if self.answered.is_none_or(|answered| answered < published.revision.0) {
+                    self.sending = Some((published, started));
+                }
                 metrics::histogram!(crate::metrics::GENERATION, "proxy_type" => "dataplane", "result" => "generated")
                     .record(started.elapsed().as_secs_f64());
             }

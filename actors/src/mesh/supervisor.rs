@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::registry::MESH;
 use store::{Event, KindFilter, State};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -67,20 +68,93 @@ fn start(shared: &Arc<Shared>, meshes: &mut BTreeMap<Arc<str>, CancellationToken
 }
 
 async fn keep_running(shared: Arc<Shared>, mesh: Arc<str>, deleted: CancellationToken) {
-    let mut pause = RESTART_PAUSE;
     info!(%mesh, "mesh");
-    loop {
+    restart(&mesh, &deleted, || {
         let (actor, ended) = MeshActor::start(&shared, &mesh);
+        (move || actor.do_send(MeshDeleted), ended)
+    })
+    .await;
+}
+
+/// Starts an actor, again whenever it has ended by itself, and stops it when its mesh is deleted.
+/// `start` gives how to stop it, and what fails when it has ended.
+async fn restart<Stop: FnOnce()>(
+    mesh: &str,
+    deleted: &CancellationToken,
+    mut start: impl FnMut() -> (Stop, oneshot::Receiver<()>),
+) {
+    let mut pause = RESTART_PAUSE;
+    loop {
+        let (stop, ended) = start();
         tokio::select! {
             _ = ended => {}
-            () = deleted.cancelled() => {
-                actor.do_send(MeshDeleted);
-                return;
-            }
+            () = deleted.cancelled() => return stop(),
         }
         metrics::counter!(crate::metrics::PANICS, "actor" => "mesh").increment(1);
-        error!(%mesh, "the actor of the mesh panicked, it reads the store anew");
+        error!(mesh, "the actor of the mesh panicked, it reads the store anew");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RESTART_PAUSE_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::runtime::Arbiters;
+
+    /// Says that it lives, and panics when it is told to.
+    struct Mortal {
+        _alive: oneshot::Sender<()>,
+    }
+
+    struct Greet(mpsc::UnboundedSender<&'static str>, &'static str);
+
+    impl Message for Greet {
+        type Result = ();
+    }
+
+    impl Actor for Mortal {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Greet> for Mortal {
+        type Result = ();
+
+        fn handle(&mut self, Greet(heard, word): Greet, _: &mut Self::Context) {
+            assert_ne!(word, "die", "as it was told");
+            heard.send(word).unwrap();
+        }
+    }
+
+    fn mortal(arbiters: &Arbiters) -> (Addr<Mortal>, oneshot::Receiver<()>) {
+        let (alive, ended) = oneshot::channel();
+        (arbiters.spawn(move |_| Mortal { _alive: alive }), ended)
+    }
+
+    #[tokio::test]
+    async fn actor_that_panics_is_started_again_and_its_neighbour_does_not_notice() {
+        let arbiters = Arbiters::start(Some(1)).unwrap();
+        let (neighbour, _lives) = mortal(&arbiters);
+        let (heard, mut words) = mpsc::unbounded_channel();
+        let (deleted, mut starts) = (CancellationToken::new(), 0);
+        let supervision = restart("m", &deleted, || {
+            let (actor, ended) = mortal(&arbiters);
+            starts += 1;
+            actor.do_send(Greet(heard.clone(), if starts == 1 { "die" } else { "again" }));
+            let heard = heard.clone();
+            (move || actor.do_send(Greet(heard, "stop")), ended)
+        });
+        let observation = async {
+            assert_eq!(words.recv().await, Some("again"));
+            neighbour.do_send(Greet(heard.clone(), "neighbour"));
+            assert_eq!(words.recv().await, Some("neighbour"));
+            deleted.cancel();
+            assert_eq!(words.recv().await, Some("stop"));
+        };
+        tokio::join!(supervision, observation);
+        arbiters.stop();
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use model::registry::SECRET;
+use model::{Key, Resource};
 use store::{ChangeBatch, State};
 use xds::view::{Mode, ViewSettings};
 use xds::{MeshView, Touched};
 
+use crate::authority;
 use crate::settings::Settings;
 
 /// The settings that views are made with.
@@ -28,7 +31,22 @@ pub(crate) fn concerns(mesh: &str, batch: &ChangeBatch) -> bool {
     batch.changes.iter().any(|change| MeshView::holds(mesh, &change.key))
 }
 
-/// The next picture, and whose configuration can differ.
+/// The next picture, and whose configuration can differ. An authority that changes asks every proxy
+/// to look whether its certificate is still the right one.
 pub(crate) fn fold(view: &MeshView, batch: &ChangeBatch) -> (MeshView, Touched) {
-    view.fold(&batch.changes)
+    let (view, touched) = view.fold(&batch.changes);
+    let mut secrets = batch.changes.iter().filter(|change| change.key.kind == SECRET);
+    let is_of_authority = secrets.any(|change| view.identities().any(|identity| keeps(identity, &change.key)));
+    let touched = if is_of_authority { Touched::All } else { touched };
+    (view, touched)
+}
+
+/// Whether a secret holds a part of an identity's authority.
+fn keeps(identity: &Resource, secret: &Key) -> bool {
+    let (certificate, key) = authority::secret_keys(identity);
+    let given = authority::bundled(identity).and_then(|bundled| bundled.ca.as_ref());
+    let mut references = given.into_iter().flat_map(|ca| [&ca.certificate, &ca.private_key]).flatten();
+    *secret == certificate
+        || *secret == key
+        || references.any(|source| source.secret_ref.as_ref().is_some_and(|named| *named.name == *secret.name))
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test that cannot go on fails")]
 
 mod admission;
+mod identity;
 mod propagation;
 mod streams;
 mod world;
