@@ -146,6 +146,25 @@ pub fn check_new_mesh_name(name: &str) -> Violations {
     violations
 }
 
+/// Bytes of a name that a synchronised copy keeps; a dash and the hash come after them.
+const SYNCED_PREFIX_LEN_MAX: usize = DNS_NAME_LEN_MAX - 17;
+
+/// The name under which a resource is stored on another side: its own name and a hash of its mesh,
+/// its name and `extra`, which is its zone and its Kubernetes namespace as far as it has them.
+pub fn synced_name(mesh: &str, name: &str, extra: &[&str]) -> String {
+    const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const FNV_PRIME: u64 = 0x0100_0000_01b3;
+    // Letters and digits that cannot be confused, and form no words.
+    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    let parts = [mesh, name].into_iter().chain(extra.iter().copied());
+    let hash =
+        parts.flat_map(str::bytes).fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+    let code: String =
+        format!("{hash:016x}").bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect();
+    let prefix = &name[..name.floor_char_boundary(SYNCED_PREFIX_LEN_MAX)];
+    format!("{prefix}-{code}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +199,19 @@ mod tests {
             let found = check_display_name(kind, name);
             assert_eq!(found.0.first().map(|v| v.message.as_str()), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn synchronised_copies_have_hashed_names() {
+        for (mesh, name, extra, expected) in [
+            ("default", "default-timeout-global", &[][..], "default-timeout-global-54dbd4c66zwbcf9c"),
+            ("default", "redis-zone-2", &["zone-2"][..], "redis-zone-2-ff29vc4685c6f594"),
+            ("", "foo", &[][..], "foo-zxw6c95d42zfz9cc"),
+            ("", "foo", &["zone-1", "custom-ns"][..], "foo-696vzv497z4cv4f4"),
+        ] {
+            assert_eq!(synced_name(mesh, name, extra), expected);
+        }
+        assert_eq!(synced_name("m", &"a".repeat(300), &[]).len(), DNS_NAME_LEN_MAX);
     }
 
     #[test]
