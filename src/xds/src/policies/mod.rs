@@ -14,6 +14,7 @@ pub mod mesh_health_check;
 pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
 pub mod mesh_metric;
+pub mod mesh_proxy_patch;
 pub mod mesh_retry;
 pub mod mesh_tcp_route;
 pub mod mesh_timeout;
@@ -54,6 +55,7 @@ pub const POLICIES: &[Policy] = &[
     mesh_circuit_breaker::POLICY,
     mesh_retry::POLICY,
     mesh_metric::POLICY,
+    mesh_proxy_patch::POLICY,
 ];
 
 /// Edits `set` by all policies. A kind without rules counts as one of which no policy selects the

@@ -39,7 +39,7 @@ fn tags_and_sampling_are_as_stated_and_kumas_own_follow() {
         "sampling": {"overall": 10, "random": "50.5"},
         "tags": [{"name": "kuma.zone", "literal": "mine"}, {"name": "id", "header": {"name": "x-id", "default": "none"}}]}));
     let tracing = tracing(&set, "self_inbound_dp_80");
-    assert_eq!(tracing["overallSampling"], json!({"value": 10.0}));
+    assert_eq!(tracing["overallSampling"], json!({"value": 10}));
     assert_eq!((&tracing["randomSampling"], &tracing["clientSampling"]), (&json!({"value": 50.5}), &Value::Null));
     assert_eq!(
         tracing["customTags"],
