@@ -27,8 +27,6 @@ pub struct Problem {
 
 /// Detail of a body or parameter with faults.
 const NOT_VALID: &str = "Resource is not valid";
-/// Client closed the request (nginx's code, which Kuma uses too).
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Problem {
     fn new(status: StatusCode, title: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -116,12 +114,6 @@ impl Problem {
     /// A part that is needed does not answer.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail)
-    }
-
-    /// The client did not wait for the answer.
-    pub fn client_closed(title: &str) -> Self {
-        let problem = Self::new(StatusCode::BAD_REQUEST, title, "context canceled");
-        Self { status: CLIENT_CLOSED_REQUEST, ..problem }
     }
 
     /// A fault of this control plane; the cause is logged here.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::FutureExt;
@@ -49,13 +49,44 @@ pub fn router(state: ApiState) -> Router {
 
 async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let method = method_label(request.method());
+    let _inflight = Inflight::begin();
     let (template, response) = service.answer(request).await;
-    let code = response.status().as_u16().to_string();
-    let labels =
-        [("service", String::new()), ("handler", template.to_string()), ("method", method.to_string()), ("code", code)];
+    let labels = [
+        ("service", String::new()),
+        ("handler", template.to_string()),
+        ("method", method.to_owned()),
+        ("code", response.status().as_u16().to_string()),
+    ];
     metrics::histogram!("api_server_http_request_duration_seconds", &labels).record(started.elapsed().as_secs_f64());
+    if let Some(bytes) = response.body().size_hint().exact() {
+        metrics::histogram!("api_server_http_response_size_bytes", &labels).record(bytes as f64);
+    }
     response
+}
+
+/// A method as a label: clients may send any word, and labels must not grow with them.
+fn method_label(method: &Method) -> &'static str {
+    let known = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
+    let names = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    known.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+}
+
+/// A request that is being answered, or that its client gave up.
+struct Inflight(metrics::Gauge);
+
+impl Inflight {
+    fn begin() -> Self {
+        let gauge = metrics::gauge!("api_server_http_requests_inflight", "service" => "", "handler" => "");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 impl Service {
