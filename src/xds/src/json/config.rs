@@ -82,6 +82,6 @@ mod tests {
         let secret =
             &xds["type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"]["kri_mid_m___identity_"];
         assert_eq!(secret["tlsCertificate"]["privateKey"], json!({"inlineBytes": "[redacted]"}));
-        assert!(!document.to_string().contains(&"a2V5"), "base64 of the key");
+        assert!(!document.to_string().contains("a2V5"), "base64 of the key");
     }
 }

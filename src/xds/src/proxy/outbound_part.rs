@@ -97,7 +97,7 @@ impl Proxy<'_> {
             .flat_map(|rules| self.inbounds.iter().filter_map(|i| rules.inbound(&i.address, u32::from(i.port))))
             .map(|rules| ["tlsVersion", "tlsCiphers"].map(|field| rules.catch_all.value()[field].to_string()))
             .collect();
-        let who = self.rules.values().any(|rules| reads_proxy(rules)).then(|| {
+        let who = self.rules.values().any(reads_proxy).then(|| {
             let inbounds: Vec<_> = self.inbounds.iter().map(|i| (&i.section, &i.address, i.port)).collect();
             let metadata = &self.inputs.metadata;
             let node = (self.entry.spec.address(), &metadata.work_dir, &metadata.features, &metadata.dynamic_metadata);
@@ -195,8 +195,7 @@ impl Proxy<'_> {
     ) -> ResourceSet {
         let inputs =
             OutboundInputs { outbounds, traits: &self.outbound_traits, identity: self.identity.as_ref(), destinations };
-        let none = |kind| Rules::none(kind);
-        let of = |kind: Kind| self.rules.get(&kind).cloned().unwrap_or_else(|| none(kind));
+        let of = |kind: Kind| self.rules.get(&kind).cloned().unwrap_or_else(|| Rules::none(kind));
         let (http, tcp) = (of(registry::MESH_HTTP_ROUTE), of(registry::MESH_TCP_ROUTE));
         let mut set = ResourceSet::new();
         mesh_http_route::generate(&inputs, |outbound| HttpRules::of(&http, &outbound.destination, faults), &mut set);

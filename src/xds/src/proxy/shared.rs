@@ -51,12 +51,15 @@ pub(super) enum Count {
     Encoded(ResourceType),
 }
 
+/// What tells encoded resources apart.
+type ResourceKey = (ResourceType, Arc<str>, ContentHash);
+
 /// What the views of one mesh share, from the first to the last.
 #[derive(Default)]
 struct Cache {
     counters: [AtomicU64; 7],
     epoch: AtomicU64,
-    resources: Mutex<Weaks<(ResourceType, Arc<str>, ContentHash), EncodedResource>>,
+    resources: Mutex<Weaks<ResourceKey, EncodedResource>>,
     configs: Mutex<Weaks<InputsHash, TypeConfig>>,
     units: Mutex<Strongs<Unit>>,
     endpoints: Mutex<Strongs<EncodedResource>>,

@@ -169,7 +169,7 @@ impl<'a> Fold<'a> {
             Some(after) => self.view.identities.insert(Arc::clone(&key.name), Arc::clone(after)),
             None => self.view.identities.remove(&key.name),
         };
-        if had_identities != !self.view.identities.is_empty() {
+        if had_identities == self.view.identities.is_empty() {
             self.stale.extend(self.view.destinations.remote().cloned());
         }
         let is_same = gone.as_ref().is_some_and(|gone| {

@@ -16,11 +16,17 @@ use super::label_index::SelectorIndex;
 /// Policies that send traffic to other destinations than their target.
 const ROUTES: [Kind; 2] = [registry::MESH_HTTP_ROUTE, registry::MESH_TCP_ROUTE];
 
+/// Digests of confs by what the rule is for.
+type DigestsByKri = Arc<BTreeMap<Kri, u64>>;
+
+/// Rules with their digest.
+type Digested<R, D> = (Arc<R>, D);
+
 /// Digests of rules by their address, with the rules themselves: so no others can come to stand there.
 #[derive(Debug, Default)]
 struct Digests {
-    to: Mutex<BTreeMap<usize, (Arc<ResourceRules>, Arc<BTreeMap<Kri, u64>>)>>,
-    inbound: Mutex<BTreeMap<usize, (Arc<InboundRules>, u64)>>,
+    to: Mutex<BTreeMap<usize, Digested<ResourceRules, DigestsByKri>>>,
+    inbound: Mutex<BTreeMap<usize, Digested<InboundRules, u64>>>,
 }
 
 /// All policies of a mesh and everything that they can refer to. A value is never changed: as long as
@@ -74,6 +80,11 @@ impl Policies {
         self.sets.get(&kind)
     }
 
+    /// Policies that cannot be read, and so have no effect on anyone.
+    pub fn faults(&self) -> impl Iterator<Item = &policy::Fault> {
+        self.sets.values().flat_map(|set| set.faults())
+    }
+
     /// The kinds of which there are policies.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.sets.keys().copied()
@@ -87,7 +98,7 @@ impl Policies {
     }
 
     /// A digest of each rule's conf, by what the rule is for. Made once for all that have these rules.
-    pub(crate) fn digests(&self, rules: &Arc<ResourceRules>) -> Arc<BTreeMap<Kri, u64>> {
+    pub(crate) fn digests(&self, rules: &Arc<ResourceRules>) -> DigestsByKri {
         let mut digests = self.digests.to.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, made) = digests.entry(Arc::as_ptr(rules) as usize).or_insert_with(|| {
             let of = |conf: &Conf| xxh3_64(conf.value().to_string().as_bytes());
