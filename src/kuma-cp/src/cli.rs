@@ -37,7 +37,7 @@ pub(crate) struct LogFlags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Launch Control Plane.
-    Run(ConfigFlag),
+    Run(RunFlags),
     /// Migrate the store to which Control Plane is connected.
     Migrate {
         #[command(subcommand)]
@@ -57,6 +57,16 @@ pub(crate) enum Migration {
     Up(ConfigFlag),
     /// Return to an older schema.
     Down(ConfigFlag),
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct RunFlags {
+    #[command(flatten)]
+    pub(crate) config: ConfigFlag,
+    /// Replica of a group to join, as host:port; may be given several times (store.raft.join).
+    #[arg(long)]
+    pub(crate) join: Vec<String>,
 }
 
 /// Where the configuration is.

@@ -40,15 +40,20 @@ fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let load = |file: Option<&Path>| settings::load(file, &|name| std::env::var(name).ok());
+    let load = |file: Option<&Path>, join: &[String]| {
+        settings::load(file, &|name| match name {
+            "KUMA_STORE_RAFT_JOIN" if !join.is_empty() => Some(join.join(",")),
+            _ => std::env::var(name).ok(),
+        })
+    };
     match cli.command {
         Command::Version { detailed } => version::print(detailed),
         Command::Migrate { direction: Migration::Up(flag) | Migration::Down(flag) } => {
-            migrate(&load(flag.config_file.as_deref())?);
+            migrate(&load(flag.config_file.as_deref(), &[])?);
         }
-        Command::Run(flag) => {
+        Command::Run(flags) => {
             let log_levels = log::start(&cli.log)?;
-            let loaded = load(flag.config_file.as_deref())?;
+            let loaded = load(flags.config.config_file.as_deref(), &flags.join)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             runtime.context("could not start the runtime")?.block_on(run::run(loaded, log_levels))?;
         }
