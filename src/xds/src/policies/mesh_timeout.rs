@@ -13,9 +13,10 @@ use model::kinds::mesh_timeout::Conf;
 use model::{Kri, registry};
 use policy::InboundRules;
 
+use super::client_routes::forwarding;
 use super::{Edit, Faults, Policy};
 use crate::envoy::duration;
-use crate::envoy::route::{Route, RouteAction, route::Action};
+use crate::envoy::route::Route;
 use crate::names;
 use crate::protocol::Protocol;
 use crate::resource_set::{Chain, ClusterResource, routes_mut};
@@ -80,14 +81,6 @@ impl Timeouts {
         if self.states_stream_idle || action.idle_timeout.is_none() {
             action.idle_timeout = Some(duration(self.stream_idle.to_std()));
         }
-    }
-}
-
-/// The action of a route that forwards; redirects and direct responses have no timeouts.
-fn forwarding(route: &mut Route) -> Option<&mut RouteAction> {
-    match &mut route.action {
-        Some(Action::Route(action)) => Some(action),
-        Some(_) | None => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! MeshHTTPRoute and MeshTCPRoute make the outbounds; the others edit what is there, in the order of
 //! [`POLICIES`].
 
+mod client_routes;
 pub mod destinations;
 pub mod edit;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
 pub mod mesh_metric;
 pub mod mesh_proxy_patch;
+pub mod mesh_rate_limit;
 pub mod mesh_retry;
 pub mod mesh_tcp_route;
 pub mod mesh_timeout;
@@ -49,6 +51,7 @@ pub const POLICIES: &[Policy] = &[
     mesh_access_log::POLICY,
     mesh_trace::POLICY,
     mesh_fault_injection::POLICY,
+    mesh_rate_limit::POLICY,
     mesh_timeout::POLICY,
     mesh_traffic_permission::POLICY,
     mesh_health_check::POLICY,
