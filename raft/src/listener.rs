@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use openraft::Snapshot;
@@ -22,6 +23,8 @@ use crate::RaftStore;
 use crate::codec;
 use crate::peers::{CALL, INSTALL, MESSAGE_BYTES_MAX, SERVICE};
 use crate::rpc::{Frame, Reply, Request, SnapshotHead};
+use crate::seal::Keyring;
+use crate::snapshot::SnapshotFile;
 use crate::types::{vote, vote_record};
 
 /// A bound listener that does not serve yet.
@@ -146,20 +149,26 @@ async fn receive(store: &RaftStore, mut frames: Streaming<Frame>) -> Result<crat
     let first = frames.next().await.ok_or_else(|| Status::invalid_argument("no snapshot"))??;
     let head: SnapshotHead = codec::decode(&first.body).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let unavailable = |e: &dyn std::fmt::Display| Status::unavailable(e.to_string());
-    let file = store.raft().begin_receiving_snapshot().await.map_err(|e| unavailable(&e))?;
+    let file = *store.raft().begin_receiving_snapshot().await.map_err(|e| unavailable(&e))?;
+    if let Err(status) = fill(&file, &mut frames, store.keys()).await {
+        file.discard();
+        return Err(status);
+    }
+    let snapshot = Snapshot { meta: head.meta(), snapshot: Box::new(file) };
+    let response = store.raft().install_full_snapshot(vote(head.vote), snapshot).await.map_err(|e| unavailable(&e))?;
+    Ok(vote_record(&response.vote))
+}
+
+/// Receives the chunks and checks the whole: a torn transfer must not reach the state machine, which
+/// would stop this replica.
+async fn fill(file: &SnapshotFile, frames: &mut Streaming<Frame>, keys: Arc<Keyring>) -> Result<(), Status> {
     let mut offset = 0;
     while let Some(frame) = frames.next().await {
         let chunk = frame?.body;
-        file.write_chunk(offset, &chunk).map_err(|e| unavailable(&e))?;
+        file.write_chunk(offset, &chunk).map_err(|e| Status::unavailable(e.to_string()))?;
         offset += chunk.len() as u64;
     }
-    // A torn transfer must not reach the state machine: it would stop this replica.
-    let keys = store.keys();
-    let checked = tokio::task::spawn_blocking(move || crate::snapshot::read(&file, &keys).map(|_| file))
-        .await
-        .map_err(|e| unavailable(&e))?;
-    let file = checked.map_err(|e| Status::data_loss(e.to_string()))?;
-    let snapshot = Snapshot { meta: head.meta(), snapshot: file };
-    let response = store.raft().install_full_snapshot(vote(head.vote), snapshot).await.map_err(|e| unavailable(&e))?;
-    Ok(vote_record(&response.vote))
+    let received = file.clone();
+    let checked = tokio::task::spawn_blocking(move || crate::snapshot::read(&received, &keys).map(drop)).await;
+    checked.map_err(|e| Status::unavailable(e.to_string()))?.map_err(|e| Status::data_loss(e.to_string()))
 }

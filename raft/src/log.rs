@@ -231,6 +231,7 @@ fn write_error(error: &io::Error) -> StorageError {
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
+    #[allow(clippy::result_large_err, reason = "openraft's error")]
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,

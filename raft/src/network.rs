@@ -91,6 +91,7 @@ impl Connection {
     }
 }
 
+#[allow(clippy::result_large_err, reason = "openraft's error")]
 fn answered(reply: Result<Reply, CallError>) -> Rpc<Reply> {
     reply.map_err(|error| match error {
         CallError::NotSent(_) => Unreachable::new(&error).into(),

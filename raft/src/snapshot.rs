@@ -61,6 +61,13 @@ impl SnapshotFile {
         Ok(chunk)
     }
 
+    /// Removes the file: it was not received whole.
+    pub(crate) fn discard(self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "half a snapshot is left until the next start");
+        }
+    }
+
     /// Writes a received chunk.
     pub(crate) fn write_chunk(&self, offset: u64, chunk: &[u8]) -> io::Result<()> {
         self.file.write_all_at(chunk, offset)

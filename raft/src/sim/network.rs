@@ -130,6 +130,7 @@ impl RaftNetworkFactory<TypeConfig> for Port {
 type Rpc<T> = Result<T, RPCError<ReplicaId, Replica, RaftError<ReplicaId>>>;
 
 impl Link {
+    #[allow(clippy::result_large_err, reason = "openraft's error")]
     fn arrived<T>(&self, answer: Option<Result<T, RaftError<ReplicaId>>>) -> Rpc<T> {
         match answer {
             None => Err(NetworkError::new(&LostMessage(self.from, self.to)).into()),

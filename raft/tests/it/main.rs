@@ -1,4 +1,5 @@
 //! The replicated store, seen from outside.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, as it should")]
 
 mod alone;
 mod disaster;

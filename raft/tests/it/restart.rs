@@ -54,6 +54,18 @@ async fn a_restart_after_snapshots_and_purges_continues_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_directory_serves_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = std::time::Instant::now();
+    let store = open_in(dir.path()).await;
+    let took = start.elapsed();
+    println!("ready in {took:?}");
+    commit(&store, put(config("c"), number(1))).await;
+    // No election is waited for; the bound is generous because tests share the machine.
+    assert!(took.as_millis() < 600, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_term_outlives_the_process_only_with_its_leader() {
     let (store, dir) = open().await;
     let term = store.leadership().borrow().term;
