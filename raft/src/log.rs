@@ -297,7 +297,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
         let record = self.hard(VOTE).map_err(|e| storage_error(ErrorVerb::Read, ErrorSubject::Vote, &e))?;
-        Ok(record.map(vote))
+        // Asked once, at the start. A replica that led does not lead on after a restart, as openraft
+        // would have it: it may have acknowledged more than it remembers as committed, and would
+        // answer reads from before that. It is elected again, with an entry of its own.
+        Ok(record.map(|record| vote(VoteRecord { committed: false, ..record })))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {

@@ -131,6 +131,8 @@ impl RaftStore {
         if voters.await.map_err(|e| OpenError::Start(e.to_string()))? != [self.id()] {
             return Ok(());
         }
+        // Nobody else can be elected, so nothing is worth waiting for.
+        self.raft().trigger().elect().await.map_err(|e| OpenError::Start(e.to_string()))?;
         let mut leadership = self.leadership();
         match tokio::time::timeout(READY_WAIT, leadership.wait_for(|now| now.leads)).await {
             Ok(Ok(_)) => Ok(()),
