@@ -19,6 +19,7 @@ pub const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
 
 /// A network filter with its configuration still typed where policies edit it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a plain filter is small enough; a box would cost an allocation each")]
 pub enum NetworkFilter {
     /// HTTP connection manager, under its canonical name.
     Hcm(Box<HttpConnectionManager>),

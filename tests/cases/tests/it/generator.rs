@@ -8,6 +8,7 @@ use cases::{Tally, family_dir};
 use model::kinds::dataplane::Dataplane;
 use model::{Kri, Resource, registry};
 use serde_json::{Value, json};
+use xds::envoy::cluster::circuit_breakers::Thresholds;
 use xds::generators::external_tls::{ExternalTls, ServerName, Verify};
 use xds::generators::internal_addresses::{InternalAddresses, InternalRange};
 use xds::generators::outbound::{Endpoint, load_assignment};
@@ -21,7 +22,7 @@ use xds::{Protocol, ResourceSet};
 
 use crate::documents::{compare, resources, stems, yaml};
 
-const FLOOR: usize = 18;
+const FLOOR: usize = 19;
 
 /// The set as a delta response shows it.
 pub(crate) fn delta_response(set: ResourceSet) -> Value {
@@ -194,6 +195,50 @@ fn egress_case(case: &str, golden: &Path) -> Result<(), String> {
     holds(zone_egress::generate(&listener, &traits, &[service]).0, golden)
 }
 
+/// A whole profile without destinations. Of all policies Kuma has only MeshCircuitBreaker there, which
+/// tracks what is left of each cluster's limits.
+fn profile_case(case: &str, golden: &Path) -> Result<(), String> {
+    let is_transparent = case == "2";
+    let certs = admin::AdminCerts { ca: b"caPEM".into(), cert: b"certPEM".into(), key: b"keyPEM".into() };
+    let mut set = admin::generate(&admin::Inputs {
+        dataplane_address: "192.168.0.1",
+        admin_address: "",
+        admin_port: 9902,
+        admin_socket_path: "",
+        readiness_port: 9903,
+        readiness_socket_path: "",
+        reuse_port: false,
+        ipv6: true,
+        certs: &certs,
+    })
+    .map_err(|e| e.to_string())?;
+    let passthrough = transparent_proxy::Inputs {
+        redirect_port_inbound: 15006,
+        redirect_port_outbound: 15001,
+        ipv6: false,
+        reuse_port: false,
+        strict_inbound_ports: None,
+    };
+    if is_transparent {
+        set.append(transparent_proxy::generate(&passthrough));
+    }
+    let internal = InternalAddresses::parse(&["10.8.0.0/16"]);
+    let labels = BTreeMap::new();
+    let traits =
+        inbound::InboundTraits { labels: &labels, transparent: is_transparent, reuse_port: false, internal: &internal };
+    let dataplane: Dataplane = serde_json::from_value(json!({
+        "networking": {"address": "192.168.0.1", "inbound": [{"port": 80, "servicePort": 8080}]},
+    }))
+    .map_err(|e| e.to_string())?;
+    let inbounds = dataplane::inbounds(&dataplane);
+    set.append(inbound::generate(&inbounds, &traits));
+    for cluster in set.clusters.values_mut() {
+        let tracking = Thresholds { track_remaining: true, ..Default::default() };
+        cluster.cluster.circuit_breakers.get_or_insert_default().thresholds.push(tracking);
+    }
+    holds(set, golden)
+}
+
 #[test]
 fn generators_make_what_kumas_make() {
     let Some(dir) = family_dir("generator") else { return };
@@ -217,6 +262,9 @@ fn generators_make_what_kumas_make() {
     for (case, golden) in stems(&dir.join("zone-proxy-listener"), ".envoy.golden.yaml") {
         let run = if case.starts_with("ingress") { ingress_case } else { egress_case };
         tally.record(&format!("zone-proxy-listener/{case}"), run(&case, &golden));
+    }
+    for (case, golden) in stems(&dir.join("default-proxy-profile"), "-envoy-config.golden.yaml") {
+        tally.record(&format!("default-proxy-profile/{case}"), profile_case(&case, &golden));
     }
     tally.finish("generator", FLOOR);
 }
