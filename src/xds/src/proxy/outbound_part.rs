@@ -96,6 +96,7 @@ impl Proxy<'_> {
             .into_iter()
             .flat_map(|rules| self.inbounds.iter().filter_map(|i| rules.inbound(&i.address, u32::from(i.port))))
             .map(|rules| ["tlsVersion", "tlsCiphers"].map(|field| rules.catch_all.value()[field].to_string()))
+            .filter(|params| params.iter().any(|param| param != "null"))
             .collect();
         let who = self.rules.values().any(reads_proxy).then(|| {
             let inbounds: Vec<_> = self.inbounds.iter().map(|i| (&i.section, &i.address, i.port)).collect();
