@@ -61,6 +61,7 @@ impl ControlPlane {
         let mut control_plane =
             Self { process, program, variables, log, work_dir, api_port, dp_port, diagnostics_port, http };
         control_plane.ready().await?;
+        control_plane.until("/meshes/default", READY_LIMIT, |_| true).await?;
         Ok(control_plane)
     }
 

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub use control_plane::{ControlPlane, ControlPlaneSettings};
 pub use ports::{free_port, free_ports};
 pub use process::Process;
-pub use proxy::{Outbound, Proxy, ProxySettings};
+pub use proxy::{Outbound, Proxy, ProxySettings, call};
 pub use workload::Workload;
 
 /// A folder for everything that one mesh of processes leaves on disk.

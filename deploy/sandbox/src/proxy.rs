@@ -223,3 +223,14 @@ fn dataplane(settings: &ProxySettings, inbound_port: u16, outbound_ports: &[u16]
         "networking": {"address": "127.0.0.1", "inbound": inbound, "outbound": outbound},
     })
 }
+
+/// Calls a path on a port of loopback with a connection of its own: status and body.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn call(port: u16, path: &str) -> Result<(u16, String)> {
+    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build()?;
+    let answer = http.get(format!("http://127.0.0.1:{port}{path}")).send().await?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await?))
+}

@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use tokio::task::JoinHandle;
 
 /// The header in which Envoy tells who the client is.
@@ -20,7 +21,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Starts a workload on a free port of loopback. It answers every path with `<name> saw <client>`.
+    /// Starts a workload on a free port of loopback. It answers every path with `<name> saw <client>`,
+    /// and `/after/<ms>` only when so many milliseconds have passed.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -48,7 +50,10 @@ impl Drop for Workload {
     }
 }
 
-async fn answer(State(name): State<Arc<str>>, headers: HeaderMap) -> String {
+async fn answer(State(name): State<Arc<str>>, uri: Uri, headers: HeaderMap) -> String {
+    if let Some(ms) = uri.path().strip_prefix("/after/").and_then(|ms| ms.parse().ok()) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
     let client = headers.get(CLIENT_HEADER).and_then(|value| value.to_str().ok());
     let id = client.and_then(|text| text.split(';').find_map(|part| part.strip_prefix("URI=")));
     format!("{name} saw {}", id.unwrap_or("nobody"))

@@ -1,1 +1,1 @@
-//! The `e2e` crate.
+//! Real control planes, agents and Envoys on this machine; see `tests/it`.

@@ -1,0 +1,9 @@
+//! End to end: real processes, real Envoys, real requests.
+
+mod bad_input;
+mod kumactl;
+mod permission;
+mod restart;
+mod rotation;
+mod timeout;
+mod world;
