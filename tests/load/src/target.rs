@@ -1,0 +1,90 @@
+//! What is measured: a control plane with a mesh of services, or the bare server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sandbox::{ControlPlane, ControlPlaneSettings, Sandbox};
+use serde_json::{Value, json};
+
+use crate::proxy::Identity;
+use crate::tls::Dialer;
+
+pub(crate) const MESH: &str = "default";
+
+/// A control plane under load.
+pub(crate) struct Target {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) dialer: Dialer,
+    pub(crate) started_in: Duration,
+    tokens: Vec<Arc<str>>,
+}
+
+impl Target {
+    /// Starts a control plane with identities on, and gets a token for each service's workload.
+    pub(crate) async fn start(sandbox: &Sandbox, services: usize) -> Result<Self> {
+        let began = std::time::Instant::now();
+        let settings =
+            ControlPlaneSettings { variables: vec![("KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY", "60s".to_owned())] };
+        let control_plane = ControlPlane::start(sandbox, "kuma-cp", settings).await?;
+        let started_in = began.elapsed();
+        control_plane.apply(&identity()).await?;
+        let mut tokens = Vec::new();
+        for service in 0..services {
+            tokens.push(control_plane.dataplane_token(MESH, "", &workload(service)).await?.into());
+        }
+        let ca = std::fs::read_to_string(control_plane.ca_file()).context("no certificate")?;
+        let port = control_plane.dp_server().rsplit(':').next().and_then(|p| p.parse().ok()).context("no port")?;
+        Ok(Self { dialer: Dialer::new(&ca, port)?, control_plane, started_in, tokens })
+    }
+
+    /// The identity of a proxy: one of the service that its number falls to.
+    pub(crate) fn proxy(&self, number: usize, reachable: Option<usize>) -> Identity {
+        let service = number % self.tokens.len();
+        let name = format!("proxy-{number}");
+        Identity {
+            mesh: MESH.into(),
+            token: Arc::clone(&self.tokens[service]),
+            resource: dataplane(&name, service, &address(number), reachable).to_string(),
+            name,
+            secrets: vec!["system_trust_bundle".to_owned(), "kri_mid_default_default__identity_".to_owned()].into(),
+        }
+    }
+}
+
+/// The workload of a service.
+pub(crate) fn workload(service: usize) -> String {
+    format!("service-{service}")
+}
+
+/// A distinct address.
+pub(crate) fn address(number: usize) -> String {
+    format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256)
+}
+
+/// A Dataplane of a service; with `reachable` it calls so many services, else all.
+pub(crate) fn dataplane(name: &str, service: usize, address: &str, reachable: Option<usize>) -> Value {
+    let mut transparent = json!({"redirectPortInbound": 15006, "redirectPortOutbound": 15001});
+    if let Some(reachable) = reachable {
+        let refs: Vec<_> = (0..reachable).map(|i| json!({"kind": "MeshService", "name": workload(i)})).collect();
+        transparent["reachableBackends"] = json!({"refs": refs});
+    }
+    json!({
+        "type": "Dataplane", "mesh": MESH, "name": name, "labels": {"kuma.io/workload": workload(service)},
+        "networking": {
+            "address": address,
+            "inbound": [{"port": 8080, "protocol": "http", "name": "main"}],
+            "transparentProxying": transparent,
+        },
+    })
+}
+
+fn identity() -> Value {
+    json!({
+        "type": "MeshIdentity", "mesh": MESH, "name": "identity",
+        "spec": {
+            "selector": {"dataplane": {"matchLabels": {}}},
+            "provider": {"type": "Bundled", "bundled": {"autogenerate": {"enabled": true}, "insecureAllowSelfSigned": true}},
+        },
+    })
+}
