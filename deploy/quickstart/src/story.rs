@@ -82,7 +82,7 @@ async fn join(sandbox: &Sandbox, control_plane: &ControlPlane, step: &impl Fn(&s
 async fn show(control_plane: &ControlPlane, mesh: &Mesh, step: &impl Fn(&str)) -> Result<()> {
     for proxy in [&mesh.backend, &mesh.orders, &mesh.client] {
         let certificates = proxy.admin("/certs").await.unwrap_or_default();
-        let id = certificates.split('"').find(|part| part.starts_with("spiffe://"));
+        let id = certificates.split('"').find(|part| part.starts_with("spiffe://") && part.contains("/workload/"));
         step(&format!("{} is {}", proxy.name(), id.unwrap_or("not asked for its certificate yet")));
     }
     let service = format!("/meshes/{MESH}/meshservices/backend");

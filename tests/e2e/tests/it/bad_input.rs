@@ -33,7 +33,8 @@ async fn a_token_for_another_dataplane_is_refused_and_the_others_go_on() -> Resu
     let log = world.sandbox.dir().join("thief.log");
     let program = world.sandbox.bin("kuma-dp");
     let mut thief = Process::start("thief", &program, &arguments, &variables, log)?;
-    let refusal = "proxy name from requestor: backend-1 is different than in token: thief-1";
+    // Envoy shows the message of a status as it travels: percent-encoded.
+    let refusal = "proxy%20name%20from%20requestor:%20backend-1%20is%20different%20than%20in%20token:%20thief-1";
     let log = world.sandbox.dir().join("thief.log");
     let is_refused = async || std::fs::read_to_string(&log).is_ok_and(|text| text.contains(refusal));
     thief.wait_until("being refused", SOON, is_refused).await?;
