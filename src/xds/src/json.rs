@@ -3,7 +3,6 @@
 //! The descriptors of Envoy's API are embedded: `descriptors/envoy.bin` is the descriptor set of the
 //! API that `envoy-types` is generated from, without its comments.
 
-mod config;
 mod diff;
 mod tolerant;
 
@@ -13,7 +12,6 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
-pub use config::{config_document, config_to_json, resource_to_json};
 pub use diff::{DiffOp, OpKind, diff};
 
 pub(crate) static DESCRIPTORS: &[u8] = include_bytes!("../descriptors/envoy.bin");

@@ -50,14 +50,23 @@ pub(crate) async fn config(call: Call) -> Answer {
     Ok(json::response(&body))
 }
 
-/// Hides private keys that stand in the configuration itself.
+/// Envoy's fields that hold a secret: a source of data.
+const SECRETS: [&str; 2] = ["privateKey", "password"];
+
+/// Hides secrets that stand in the configuration itself. Where there is nothing (certificates of the
+/// admin interface are not issued for this), nothing is hidden; a name of a file is not a secret.
 fn mask(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                match (name.as_str(), &*field) {
-                    ("privateKey", Value::Object(_)) => *field = serde_json::json!({ "inlineString": "[redacted]" }),
-                    _ => mask(field),
+                let secret = SECRETS.contains(&name.as_str());
+                let inline = ["inlineBytes", "inlineString"]
+                    .into_iter()
+                    .any(|source| field.get(source).and_then(Value::as_str).is_some_and(|data| !data.is_empty()));
+                if secret && inline {
+                    *field = serde_json::json!({ "inlineString": "[redacted]" });
+                } else {
+                    mask(field);
                 }
             }
         }
@@ -101,9 +110,17 @@ mod tests {
 
     #[test]
     fn private_keys_are_not_shown() {
-        let mut config = json!({ "tlsCertificates": [{ "privateKey": { "inlineBytes": "a2V5" }, "other": 1 }] });
-        mask(&mut config);
-        let shown = json!({ "inlineString": "[redacted]" });
-        assert_eq!(config, json!({ "tlsCertificates": [{ "privateKey": shown, "other": 1 }] }));
+        let certificate = |key: Value| json!({ "tlsCertificates": [{ "privateKey": key, "other": 1 }] });
+        let hidden = json!({ "inlineString": "[redacted]" });
+        for (key, shown) in [
+            (json!({ "inlineBytes": "a2V5" }), hidden.clone()),
+            (json!({ "inlineString": "key" }), hidden),
+            (json!({ "inlineBytes": "" }), json!({ "inlineBytes": "" })),
+            (json!({ "filename": "/key.pem" }), json!({ "filename": "/key.pem" })),
+        ] {
+            let mut config = certificate(key);
+            mask(&mut config);
+            assert_eq!(config, certificate(shown));
+        }
     }
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::documents::{stems, text};
 use world::{Fleet, World};
 
-const SIDECARS_FLOOR: usize = 20;
-const ZONE_PROXIES_FLOOR: usize = 18;
+const SIDECARS_FLOOR: usize = 22;
+const ZONE_PROXIES_FLOOR: usize = 29;
 
 fn run(family: &str, fleet: &Fleet, floor: usize) {
     let Some(dir) = family_dir("envoyconfig") else { return };
