@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bootstrap::ProxyMetadata;
 use crate::generators::inbound::Inbound;
+use crate::generators::internal_addresses::InternalAddresses;
 use crate::generators::tls::TlsIdentity;
 use crate::generators::transparent_proxy;
 use crate::generators::zone_listener::ZoneListener;
@@ -44,6 +45,8 @@ pub struct ProxyTraits<'a> {
     pub zone_origins: &'a BTreeSet<Origin>,
     /// The passthrough of redirected connections; `None` when none are redirected.
     pub passthrough: Option<&'a transparent_proxy::Inputs>,
+    /// The source addresses that count as internal.
+    pub internal: &'a InternalAddresses,
     /// Whether redirected connections may be let in on ports of inbounds only (a feature of kuma-dp).
     pub strict_inbound_ports: bool,
     /// What kuma-dp says of itself.

@@ -146,6 +146,7 @@ impl World {
             zone_listeners: &[],
             zone_origins: &shared.zone_origins,
             passthrough: Some(&shared.passthrough),
+            internal: &shared.internal,
             strict_inbound_ports: true,
             metadata: &shared.metadata,
             otel_backends: &shared.otel_backends,
@@ -157,6 +158,7 @@ struct Shared {
     gateway_tags: BTreeMap<String, String>,
     trust_domains: BTreeSet<String>,
     passthrough: transparent_proxy::Inputs,
+    internal: InternalAddresses,
     zone_origins: BTreeSet<Origin>,
     metadata: ProxyMetadata,
     otel_backends: Vec<Arc<Resource>>,
@@ -167,6 +169,7 @@ fn shared_traits() -> Shared {
         gateway_tags: BTreeMap::new(),
         trust_domains: ["td.local".to_owned()].into(),
         passthrough: passthrough(),
+        internal: InternalAddresses::loopback(),
         zone_origins: BTreeSet::new(),
         metadata: ProxyMetadata {
             work_dir: "/tmp".to_owned(),

@@ -15,6 +15,7 @@ pub mod mesh_health_check;
 pub mod mesh_http_route;
 pub mod mesh_load_balancing_strategy;
 pub mod mesh_metric;
+pub mod mesh_passthrough;
 pub mod mesh_proxy_patch;
 pub mod mesh_rate_limit;
 pub mod mesh_retry;
@@ -48,6 +49,7 @@ pub struct Policy {
 pub const POLICIES: &[Policy] = &[
     mesh_tls::POLICY,
     mesh_load_balancing_strategy::POLICY,
+    mesh_passthrough::POLICY,
     mesh_access_log::POLICY,
     mesh_trace::POLICY,
     mesh_fault_injection::POLICY,

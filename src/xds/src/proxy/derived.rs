@@ -127,6 +127,7 @@ impl<'a> Proxy<'a> {
             zone_listeners: &self.zone_listeners,
             zone_origins: &self.zone_origins,
             passthrough: self.passthrough.as_ref(),
+            internal: self.internal(),
             strict_inbound_ports: self.has(Feature::StrictInboundPorts),
             metadata: &self.inputs.metadata,
             otel_backends: &self.otel_backends,
