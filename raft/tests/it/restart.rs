@@ -118,6 +118,11 @@ async fn damaged(damage: impl Fn(&Path)) -> OpenError {
     for n in 0..40 {
         commit(&store, put(secret("m", "s"), number(n))).await;
     }
+    // None is under way any more: it would be finished after the damage.
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(5));
+    while store.status().last_log_index >= store.status().snapshot_index + 10 {
+        looks.tick().await;
+    }
     stop(store).await;
     damage(dir.path());
     RaftStore::open(Settings::new(dir.path())).await.unwrap_err()

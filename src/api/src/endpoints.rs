@@ -8,7 +8,7 @@ use crate::resources::{by_kri, delete, list, put, read};
 use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::writable::{elsewhere, is_read_only};
-use crate::{insights, inspect, meta, propagation, tokens};
+use crate::{insights, inspect, meta, propagation, replicas, tokens};
 
 /// The table of routes on this control plane.
 pub(crate) fn table(settings: &Settings) -> Routes {
@@ -27,6 +27,7 @@ pub(crate) fn table(settings: &Settings) -> Routes {
     routes.on(Method::POST, "/tokens/user", tokens::user);
     routes.get("/propagation", propagation::propagation);
     inspect::add(&mut routes);
+    replicas::add(&mut routes);
     for kind in meta::served() {
         for path in [kind.path, kind.alt_path].into_iter().filter(|path| !path.is_empty()) {
             kind_routes(&mut routes, kind, path, settings);

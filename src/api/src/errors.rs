@@ -116,6 +116,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail)
     }
 
+    /// This control plane is not built or configured for it.
+    pub fn not_implemented(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "Not implemented", detail)
+    }
+
     /// A fault of this control plane; the cause is logged here.
     pub fn internal(title: &str, cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, title, "request failed");

@@ -10,6 +10,7 @@ use store::Store;
 use xds::ViewSettings;
 use xds::view::Mode;
 
+use crate::group::Group;
 use crate::running::{EnvoyAdmin, Running};
 
 /// Where the browser pages are.
@@ -132,6 +133,8 @@ pub struct ApiState {
     pub running: Option<Arc<dyn Running>>,
     /// How Envoy's admin API is reached; `None` where it is not.
     pub envoy_admin: Option<Arc<dyn EnvoyAdmin>>,
+    /// The group of replicas that keeps the store; `None` where the store has none.
+    pub group: Option<Arc<dyn Group>>,
 }
 
 impl ApiState {
@@ -143,6 +146,6 @@ impl ApiState {
                 ViewSettings { zone: name.as_str().into(), kubernetes: *kubernetes, ..ViewSettings::default() }
             }
         };
-        Self { store, settings, view_settings: Arc::new(view_settings), running: None, envoy_admin: None }
+        Self { store, settings, view_settings: Arc::new(view_settings), running: None, envoy_admin: None, group: None }
     }
 }

@@ -95,6 +95,8 @@ pub enum Action<'a> {
     ViewClusters,
     /// Read the configuration of the control plane.
     ViewControlPlaneMetadata,
+    /// See and change the group of replicas, and take backups: the right to all secrets.
+    ManageReplicas,
 }
 
 impl AccessRules {
@@ -122,6 +124,9 @@ impl AccessRules {
             Action::ViewControlPlaneMetadata => self
                 .control_plane_metadata
                 .check(user, || format!("user \"{user}\" cannot access control-plane metadata")),
+            Action::ManageReplicas => {
+                self.admin_resources.check(user, || format!("user \"{user}\" cannot manage replicas"))
+            }
         }
     }
 }

@@ -43,6 +43,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         direction: Migration,
     },
+    /// Make a new data directory from a backup; the control plane must not run.
+    Restore(RestoreFlags),
+    /// Go on alone from the last replica of a lost group; the control plane must not run.
+    Recover(RecoverFlags),
     /// Print version.
     Version {
         /// Print detailed version.
@@ -67,6 +71,25 @@ pub(crate) struct RunFlags {
     /// Replica of a group to join, as host:port; may be given several times (store.raft.join).
     #[arg(long)]
     pub(crate) join: Vec<String>,
+}
+
+/// What to restore.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreFlags {
+    #[command(flatten)]
+    pub(crate) config: ConfigFlag,
+    /// The backup, as `kumactl backup create` wrote it.
+    pub(crate) file: PathBuf,
+}
+
+/// Whether to go on alone.
+#[derive(Debug, Args)]
+pub(crate) struct RecoverFlags {
+    #[command(flatten)]
+    pub(crate) config: ConfigFlag,
+    /// That a majority of the group is lost for ever. If it still lives, both go on apart.
+    #[arg(long, required = true)]
+    pub(crate) group_is_lost: bool,
 }
 
 /// Where the configuration is.

@@ -4,7 +4,9 @@ mod certificates;
 mod cli;
 mod defaults;
 mod diagnostics;
+mod disaster;
 mod dp_server;
+mod group;
 mod http_server;
 mod limits;
 mod log;
@@ -54,11 +56,22 @@ fn execute(cli: Cli) -> Result<()> {
         Command::Run(flags) => {
             let log_levels = log::start(&cli.log)?;
             let loaded = load(flags.config.config_file.as_deref(), &flags.join)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.context("could not start the runtime")?.block_on(run::run(loaded, log_levels))?;
+            runtime()?.block_on(run::run(loaded, log_levels))?;
+        }
+        Command::Restore(flags) => {
+            let loaded = load(flags.config.config_file.as_deref(), &[])?;
+            runtime()?.block_on(disaster::restore(&loaded.settings.store, &flags.file))?;
+        }
+        Command::Recover(flags) => {
+            let loaded = load(flags.config.config_file.as_deref(), &[])?;
+            runtime()?.block_on(disaster::recover(&loaded.settings.store))?;
         }
     }
     Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start the runtime")
 }
 
 /// There is no database: the store upgrades its own files when it opens them.

@@ -48,7 +48,7 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let open = crate::store::open(&settings.store).await?;
     let mut parts = Parts { instance_id: instance_id(), ..Parts::default() };
     let proxies = start_proxies(&settings, &open.store, &parts)?;
-    let servers = bind(&settings, &open.store, proxies.as_ref(), &mut parts).await?;
+    let servers = bind(&settings, &open, proxies.as_ref(), &mut parts).await?;
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts)?;
     let Parts { drain, tasks, .. } = parts;
@@ -136,12 +136,14 @@ impl Parts {
 /// Binds all servers but diagnostics.
 async fn bind(
     settings: &Arc<Settings>,
-    store: &Arc<dyn Store>,
+    open: &OpenStore,
     proxies: Option<&ControlPlane>,
     parts: &mut Parts,
 ) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
+    let store = &open.store;
     let mut state = api::ApiState::new(Arc::clone(store), settings.api(&parts.instance_id, &hostname()));
+    state.group = open.group.clone();
     if let Some(proxies) = proxies {
         let admin_port = u16::try_from(settings.bootstrap_params().admin_port).unwrap_or_default();
         state.running = Some(Arc::new(Proxies(proxies.clone())));

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use api::group::Group;
 use raft::{Join, RaftStore};
 use store::{MemoryStore, Store};
 
+use crate::group::RaftGroup;
 use crate::settings::StoreSettings;
 
 /// An open store, and what must be done with it at the end.
@@ -17,6 +19,8 @@ pub(crate) struct OpenStore {
     /// The store.
     pub(crate) store: Arc<dyn Store>,
     replica: Option<RaftStore>,
+    /// The group of replicas; `None` in memory.
+    pub(crate) group: Option<Arc<dyn Group>>,
 }
 
 /// Opens the store that is configured.
@@ -27,7 +31,7 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
     match settings {
         StoreSettings::Memory => {
             tracing::warn!("store.type is memory: everything is lost when the process ends");
-            Ok(OpenStore { store: Arc::new(MemoryStore::new()), replica: None })
+            Ok(OpenStore { store: Arc::new(MemoryStore::new()), replica: None, group: None })
         }
         StoreSettings::Raft {
             data_dir,
@@ -47,7 +51,7 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
                 join: group(join, join_token_file.as_deref())?,
                 heartbeat: *heartbeat,
                 election_timeout_min: *election_timeout,
-                election_timeout_max: *election_timeout * 2,
+                election_timeout_max: *election_timeout * 3 / 2,
                 commit_timeout: *commit_timeout,
                 ..raft::Settings::new(data_dir)
             };
@@ -57,7 +61,8 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
             if let Some(token) = replica.join_token() {
                 offer_token(data_dir, &token)?;
             }
-            Ok(OpenStore { store: Arc::new(replica.clone()), replica: Some(replica) })
+            let group = RaftGroup { replica: replica.clone(), data_dir: data_dir.clone() };
+            Ok(OpenStore { store: Arc::new(replica.clone()), replica: Some(replica), group: Some(Arc::new(group)) })
         }
     }
 }

@@ -6,5 +6,6 @@ mod access;
 mod admin;
 mod negotiation;
 mod reading;
+mod replicas;
 mod server;
 mod writing;

@@ -54,6 +54,14 @@ impl Server {
         Self { store, router }
     }
 
+    /// The API of a replica of this group.
+    pub(crate) fn of_group(group: Arc<dyn api::group::Group>) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let mut state = ApiState::new(Arc::clone(&store) as Arc<dyn Store>, Settings::default());
+        state.group = Some(group);
+        Self { store, router: api::router(state) }
+    }
+
     /// A request from this machine, `METHOD /path`.
     pub(crate) async fn local(&self, request: &str, body: Option<Value>) -> Answer {
         self.send([127, 0, 0, 1], request, body, &[]).await
