@@ -162,7 +162,8 @@ fn make_now(
         Some(authority) => authority,
         None => Arc::new(Authority::load(&wanted.authority)?),
     };
-    let certificate = issue_workload(&authority, &wanted.spiffe_id, wanted.validity, Timestamp::now())?;
+    let certificate =
+        issue_workload(&authority, &wanted.spiffe_id, wanted.leaf_key, wanted.validity, Timestamp::now())?;
     let source = IdentitySource::Issued {
         chain_pem: certificate.pair.certificate_pem.clone().into_bytes(),
         key_pem: certificate.pair.key_pem.clone().into_bytes(),

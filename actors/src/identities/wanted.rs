@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use identity::CertificatePair;
-use identity::x509::validity;
+use identity::x509::{LeafKey, validity};
 use jiff::SignedDuration;
 use model::kinds::conditions::ConditionStatus;
 use model::kinds::mesh_identity::{Bundled, MeshIdentity, MeshIdentityStatus, ProviderType};
-use model::registry::MESH_IDENTITY;
+use model::kinds::mesh_tls::MeshTls;
+use model::registry::{MESH_IDENTITY, MESH_TLS};
 use model::spiffe::SpiffeId;
 use model::{Kri, Resource};
 use store::State;
@@ -28,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) kri: Kri,
     /// Whom it names.
     pub(crate) spiffe_id: SpiffeId,
+    /// Which kind of key it is for.
+    pub(crate) leaf_key: LeafKey,
     /// How long it is valid.
     pub(crate) validity: SignedDuration,
     /// Who signs it.
@@ -101,8 +104,17 @@ fn wanted(
     let validity = validity(expiry.map(|expiry| SignedDuration::from_nanos(expiry.nanos)));
     let kri = Kri::of(identity);
     let authority_hash = ContentHash::of(pair.to_bundle().as_bytes());
-    let need = [&*kri.to_string(), spiffe_id.as_str(), &validity.as_secs().to_string()]
+    let leaf_key = leaf_key(state, &dataplane.key.mesh);
+    let need = [&*kri.to_string(), spiffe_id.as_str(), &validity.as_secs().to_string(), &format!("{leaf_key:?}")]
         .iter()
         .fold(authority_hash, |hash, part| hash.mix(ContentHash::of(part.as_bytes())));
-    Ok(Wanted { need, kri, spiffe_id, validity, authority: pair, authority_hash })
+    Ok(Wanted { need, kri, spiffe_id, leaf_key, validity, authority: pair, authority_hash })
+}
+
+/// Which kind of key workloads of a mesh get. Who names ciphers may have named those for one kind of
+/// key alone, which is the one that the authority has.
+fn leaf_key(state: &State, mesh: &str) -> LeafKey {
+    let names_ciphers = |policy: &MeshTls| policy.rules.iter().any(|rule| rule.default.tls_ciphers.is_some());
+    let mut policies = state.in_mesh(MESH_TLS, mesh).filter_map(|policy| policy.spec::<MeshTls>());
+    if policies.any(names_ciphers) { LeafKey::LikeAuthority } else { LeafKey::Quick }
 }

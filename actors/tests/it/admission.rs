@@ -106,8 +106,7 @@ async fn fast_reconnect_is_neither_refused_nor_deleted() {
         next.next_clusters().await;
         proxy = Some(next);
     }
-    // Longer than the delay: a deletion that was due would have happened.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until_a_later_deregistration(&world).await;
     assert!(world.has(DATAPLANE, "web"));
 }
 
@@ -120,8 +119,20 @@ async fn stored_dataplane_outlives_its_proxy() {
     proxy.next_clusters().await;
     drop(proxy);
     world.until(|control_plane| control_plane.proxies().is_empty()).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_a_later_deregistration(&world).await;
     assert!(world.has(DATAPLANE, "web"));
+}
+
+/// Lets another proxy bring its Dataplane and go. Once that Dataplane is deleted, every deletion
+/// that was due before has happened too.
+async fn until_a_later_deregistration(world: &World) {
+    let document = dataplane_document("later", &[]);
+    let mut later = Proxy::open(world.channel().await, "default.later", &[(RESOURCE, &document)]).await;
+    later.begin().await;
+    later.next_clusters().await;
+    assert!(world.has(DATAPLANE, "later"));
+    drop(later);
+    world.until_stored(|state| state.get(&model::Key::new(DATAPLANE, "default", "later")).is_none()).await;
 }
 
 /// A world in which proxies need tokens, and a function that issues them.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, secret};
 use identity::CertificatePair;
 use identity::token::secret_spec;
 use identity::x509::{Subject, generate_authority};
-use model::registry::{DATAPLANE, MESH_IDENTITY, SECRET};
+use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_TLS, SECRET};
 use model::{Key, Timestamp};
 use prost::Message;
 use serde_json::json;
@@ -45,8 +46,8 @@ async fn store_authority(world: &World, authority: &CertificatePair) {
     world.store.commit(txn).await.unwrap();
 }
 
-/// The next certificate that the proxy is sent, in PEM.
-async fn next_certificate(proxy: &mut Proxy) -> String {
+/// The next certificate that the proxy is sent, and its key, in PEM.
+async fn next_pair(proxy: &mut Proxy) -> (String, String) {
     loop {
         let response = proxy.next().await;
         proxy.answer(&response, None).await;
@@ -56,11 +57,18 @@ async fn next_certificate(proxy: &mut Proxy) -> String {
         for resource in &response.resources {
             let secret = Secret::decode(&*resource.resource.as_ref().unwrap().value).unwrap();
             let Some(secret::Type::TlsCertificate(certificate)) = secret.r#type else { continue };
-            let chain = certificate.certificate_chain.and_then(|source| source.specifier).unwrap();
-            let Specifier::InlineBytes(pem) = chain else { panic!("not inline") };
-            return String::from_utf8(pem).unwrap();
+            let pem = |source: Option<DataSource>| match source.and_then(|source| source.specifier) {
+                Some(Specifier::InlineBytes(pem)) => String::from_utf8(pem).unwrap(),
+                other => panic!("not inline: {other:?}"),
+            };
+            return (pem(certificate.certificate_chain), pem(certificate.private_key));
         }
     }
+}
+
+/// The next certificate that the proxy is sent, in PEM.
+async fn next_certificate(proxy: &mut Proxy) -> String {
+    next_pair(proxy).await.0
 }
 
 async fn connected(world: &World) -> Proxy {
@@ -101,4 +109,17 @@ async fn proxy_whose_certificate_cannot_be_made_gets_nothing_rather_than_plainte
     store_authority(&world, &authority).await;
     // Whatever is sent first is sent with the certificate in force.
     assert!(next_certificate(&mut proxy).await.contains("BEGIN CERTIFICATE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_follows_the_authority_when_the_mesh_names_ciphers() {
+    let (world, authority) = world("24h").await;
+    store_authority(&world, &authority).await;
+    let mut proxy = connected(&world).await;
+    assert!(next_pair(&mut proxy).await.1.starts_with("-----BEGIN EC PRIVATE KEY"));
+    let ciphers = json!({"rules": [{"default": {"tlsCiphers": ["ECDHE-RSA-AES128-GCM-SHA256"]}}]});
+    world.put(MESH_TLS, "rsa", ciphers).await;
+    assert!(next_pair(&mut proxy).await.1.starts_with("-----BEGIN RSA PRIVATE KEY"));
+    world.delete(MESH_TLS, "rsa").await;
+    assert!(next_pair(&mut proxy).await.1.starts_with("-----BEGIN EC PRIVATE KEY"));
 }

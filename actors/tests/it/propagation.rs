@@ -56,11 +56,18 @@ async fn refusal_is_reported_with_its_words_and_healed_by_the_next_version() {
     proxy.next_clusters().await;
     let listeners = proxy.next().await;
     proxy.answer(&listeners, None).await;
+    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
     let bad = world.service("api", 80).await;
     let change = proxy.next().await;
     proxy.answer(&change, Some("port is reserved")).await;
     proxy.accept(1).await;
-    world.until(|control_plane| !control_plane.propagation(bad).rejected.is_empty()).await;
+    // The refusal is known at once; the revision is answered when its last response is.
+    world
+        .until(|control_plane| {
+            let propagation = control_plane.propagation(bad);
+            !propagation.rejected.is_empty() && propagation.pending.is_empty()
+        })
+        .await;
     let propagation = world.control_plane.propagation(bad);
     assert_eq!((propagation.concerned, propagation.acked, propagation.pending.len()), (1, 0, 0));
     let rejection = &propagation.rejected[0].rejections[0];

@@ -8,7 +8,7 @@ mod workload;
 pub use authority::{Authority, Subject, generate_authority};
 pub use bundle::{append_to_bundle, first_certificate};
 pub use server::{KeyAlgorithm, Purpose, SelfSignedServer, generate_for_hosts, generate_self_signed, issue_for_hosts};
-pub use workload::{WorkloadCertificate, issue_workload, validity};
+pub use workload::{LeafKey, WorkloadCertificate, issue_workload, validity};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
@@ -106,12 +106,15 @@ fn rsa_key() -> Result<KeyPair, X509Error> {
     Ok(KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?)
 }
 
-/// A new key of the kind of another.
-fn key_like(key: &KeyPair) -> Result<KeyPair, X509Error> {
+/// A new key for a workload under an authority with `key`.
+fn leaf_key(key: &KeyPair, rule: LeafKey) -> Result<KeyPair, X509Error> {
     let algorithm = key.algorithm();
     let same_kind = |kinds: &[&'static SignatureAlgorithm]| kinds.contains(&algorithm);
     if same_kind(&[&PKCS_RSA_SHA256, &rcgen::PKCS_RSA_SHA384, &rcgen::PKCS_RSA_SHA512]) {
-        rsa_key()
+        match rule {
+            LeafKey::Quick => Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?),
+            LeafKey::LikeAuthority => rsa_key(),
+        }
     } else if same_kind(&[&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ECDSA_P521_SHA512, &PKCS_ED25519]) {
         Ok(KeyPair::generate_for(algorithm)?)
     } else {

@@ -55,7 +55,7 @@ fn a_generated_authority_is_that_of_kuma() {
 }
 
 #[test]
-fn workload_certificates_name_one_workload_and_follow_the_key_of_their_authority() {
+fn workload_certificates_name_one_workload_and_have_the_kind_of_key_that_is_asked_for() {
     let rsa = generate_authority(Subject::TrustDomain("default.east.mesh.local"), now()).unwrap();
     let ca = |algorithm| {
         let key = KeyPair::generate_for(algorithm).unwrap();
@@ -65,14 +65,15 @@ fn workload_certificates_name_one_workload_and_follow_the_key_of_their_authority
         let certificate = params.self_signed(&key).unwrap();
         CertificatePair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
     };
-    for (pair, tag) in [
-        (rsa, "RSA PRIVATE KEY"),
-        (ca(&rcgen::PKCS_ECDSA_P256_SHA256), "EC PRIVATE KEY"),
-        (ca(&rcgen::PKCS_ECDSA_P384_SHA384), "EC PRIVATE KEY"),
-        (ca(&rcgen::PKCS_ED25519), "PRIVATE KEY"),
+    for (pair, leaf_key, tag) in [
+        (rsa.clone(), LeafKey::Quick, "EC PRIVATE KEY"),
+        (rsa, LeafKey::LikeAuthority, "RSA PRIVATE KEY"),
+        (ca(&rcgen::PKCS_ECDSA_P256_SHA256), LeafKey::LikeAuthority, "EC PRIVATE KEY"),
+        (ca(&rcgen::PKCS_ECDSA_P384_SHA384), LeafKey::Quick, "EC PRIVATE KEY"),
+        (ca(&rcgen::PKCS_ED25519), LeafKey::Quick, "PRIVATE KEY"),
     ] {
         let authority = Authority::load(&pair).unwrap();
-        let leaf = issue_workload(&authority, &id(), validity(None), now()).unwrap();
+        let leaf = issue_workload(&authority, &id(), leaf_key, validity(None), now()).unwrap();
         assert!(leaf.pair.key_pem.starts_with(&format!("-----BEGIN {tag}-----")), "{}", leaf.pair.key_pem);
         Authority::load(&leaf.pair).expect("certificate and key belong together");
         let issuer = first_certificate(&pair.certificate_pem).unwrap();
@@ -110,7 +111,7 @@ fn given_authorities_are_checked() {
     );
     let nothing = CertificatePair { certificate_pem: "x".to_owned(), ..one.clone() };
     assert!(matches!(Authority::load(&nothing), Err(X509Error::KeyPair(_))));
-    let leaf = issue_workload(&Authority::load(&one).unwrap(), &id(), validity(None), now()).unwrap();
+    let leaf = issue_workload(&Authority::load(&one).unwrap(), &id(), LeafKey::Quick, validity(None), now()).unwrap();
     let text = Authority::load(&leaf.pair).unwrap().check_given(false).to_string();
     for part in
         ["cert[0]: basic constraint 'CA' must be set", "'keyCertSign' must be set", "'keyAgreement' must NOT be set"]

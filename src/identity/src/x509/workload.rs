@@ -6,7 +6,7 @@ use model::spiffe::SpiffeId;
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 use super::authority::Authority;
-use super::{BACKDATED_S, CertificatePair, X509Error, date, key_like, key_pem, later, serial};
+use super::{BACKDATED_S, CertificatePair, X509Error, date, key_pem, later, leaf_key as new_key, serial};
 
 /// Validity of workload certificates when the MeshIdentity does not say: five days.
 const DEFAULT_VALIDITY: SignedDuration = SignedDuration::from_hours(120);
@@ -32,24 +32,34 @@ impl WorkloadCertificate {
     }
 }
 
+/// Which kind of key a workload gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafKey {
+    /// ECDSA P-256 under an RSA authority: it is made in microseconds, and a handshake with it costs
+    /// a tenth. Otherwise the kind of the authority's.
+    Quick,
+    /// The kind of the authority's, as Kuma does. RSA costs tens of milliseconds.
+    LikeAuthority,
+}
+
 /// The validity in force for `certificateParameters.expiry`. Nothing, and zero, are the default: a
 /// certificate that is born expired would be issued again and again.
 pub fn validity(expiry: Option<SignedDuration>) -> SignedDuration {
     expiry.filter(SignedDuration::is_positive).unwrap_or(DEFAULT_VALIDITY)
 }
 
-/// Makes a key of the kind of the authority's (RSA costs tens of milliseconds: call it off the
-/// actors) and a certificate for it.
+/// Makes a key and a certificate for it. Call it off the actors: see [`LeafKey::LikeAuthority`].
 ///
 /// # Errors
 /// When the authority's kind of key is unknown, or the signer fails.
 pub fn issue_workload(
     authority: &Authority,
     spiffe_id: &SpiffeId,
+    leaf_key: LeafKey,
     validity: SignedDuration,
     now: Timestamp,
 ) -> Result<WorkloadCertificate, X509Error> {
-    let key = key_like(authority.key())?;
+    let key = new_key(authority.key(), leaf_key)?;
     let expires_at = later(now, validity.as_secs());
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
