@@ -123,6 +123,14 @@ impl World {
         (set, faults)
     }
 
+    /// What the proxy runs when only the telemetry that policies ask for is planned.
+    pub(super) fn planned(mut self) -> ResourceSet {
+        let rules = self.rules();
+        let mut set = std::mem::take(&mut self.set);
+        super::otel::publish(&rules, &self.traits(&shared_traits()), &mut set);
+        set
+    }
+
     /// What the proxy runs after all policies.
     pub(super) fn edited(mut self) -> ResourceSet {
         let rules = self.rules();

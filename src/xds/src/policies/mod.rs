@@ -24,7 +24,7 @@ pub mod mesh_timeout;
 pub mod mesh_tls;
 pub mod mesh_trace;
 pub mod mesh_traffic_permission;
-mod otel;
+pub(crate) mod otel;
 mod predicate;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 //! socket of kuma-dp, or directly by proxies whose kuma-dp cannot do that.
 
 use model::Labels;
+use model::kinds::mesh_open_telemetry_backend::Env;
 use model::kri::display_name;
 use model::labels;
 use serde::Deserialize;
@@ -15,6 +16,11 @@ use crate::generators::blocks::{http_options, static_cluster};
 use crate::protocol::Protocol;
 use crate::resource_set::{ClusterResource, Origin};
 
+mod plan;
+
+pub(crate) use plan::publish;
+
+const HTTPS_PORT: u16 = 443;
 const DEFAULT_PORT: u16 = 4317;
 const CONNECT_TIMEOUT_S: i64 = 5;
 
@@ -30,6 +36,7 @@ pub(super) struct BackendRef {
 struct Spec {
     endpoint: Option<Endpoint>,
     protocol: Option<String>,
+    env: Option<Env>,
 }
 
 #[derive(Default, Deserialize)]
@@ -47,12 +54,16 @@ pub(super) struct Collector {
     pub(super) name: String,
     /// Where it is.
     pub(super) address: String,
+    /// Where the backend says that it is; `None` when it leaves that to the node.
+    pub(super) stated_address: Option<String>,
     /// Its port.
     pub(super) port: u16,
     /// Beginning of the path of its HTTP API.
     pub(super) path: String,
     /// Whether it speaks HTTP instead of gRPC.
     pub(super) is_http: bool,
+    /// What the environment of kuma-dp may say.
+    pub(super) env: Option<Env>,
 }
 
 impl Collector {
@@ -68,13 +79,16 @@ impl Collector {
         let spec: Spec = serde_json::from_str(backend.spec.json()).ok()?;
         let endpoint = spec.endpoint.unwrap_or_default();
         let local = || proxy.metadata.dynamic_metadata.get("HOST_IP").cloned();
-        let address = endpoint.address.filter(|address| !address.is_empty()).or_else(local);
+        let stated_address = endpoint.address.filter(|address| !address.is_empty());
+        let address = stated_address.clone().or_else(local);
         Some(Self {
             name: display_name(backend).to_owned(),
             address: address.unwrap_or_else(|| "127.0.0.1".to_owned()),
+            stated_address,
             port: endpoint.port.unwrap_or(DEFAULT_PORT),
             path: endpoint.path.unwrap_or_default(),
             is_http: spec.protocol.as_deref() == Some("http"),
+            env: spec.env,
         })
     }
 

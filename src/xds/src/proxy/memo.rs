@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
-use model::{Kind, registry};
+use model::{Kind, Resource, registry};
 use policy::Rules;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -39,6 +39,7 @@ struct Last {
     policies: Arc<Policies>,
     trusted_cas: Arc<BTreeMap<String, Vec<String>>>,
     vips: Arc<OnceLock<Vips>>,
+    otel_backends: Vec<Arc<Resource>>,
     outbounds_hash: ContentHash,
     rules: Arc<BTreeMap<Kind, Rules>>,
     own_rules: InputsHash,
@@ -70,6 +71,7 @@ impl Memo {
             && (Arc::ptr_eq(&last.rules, &proxy.rules) || last.own_rules == proxy.own_rules())
             && Arc::ptr_eq(&last.trusted_cas, proxy.view.trusted_cas())
             && Arc::ptr_eq(&last.vips, proxy.view.vips())
+            && is_same_list(&last.otel_backends, &proxy.otel_backends)
             && last.outbounds_hash == proxy.outbounds.hash
             && !proxy.depends_on_others();
         is_same.then(|| Arc::clone(&last.own))
@@ -93,6 +95,7 @@ impl Memo {
             policies: Arc::clone(proxy.view.policies()),
             trusted_cas: Arc::clone(proxy.view.trusted_cas()),
             vips: Arc::clone(proxy.view.vips()),
+            otel_backends: proxy.otel_backends.clone(),
             outbounds_hash: proxy.outbounds.hash,
             rules: Arc::clone(&proxy.rules),
             own_rules,
@@ -180,6 +183,10 @@ const TO_IS_FOR_DESTINATIONS: [Kind; 7] = [
     registry::MESH_CIRCUIT_BREAKER,
     registry::MESH_RETRY,
 ];
+
+fn is_same_list<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
 
 impl Proxy<'_> {
     /// A digest of what policies say that its own part depends on.

@@ -32,6 +32,7 @@ pub use memo::Memo;
 pub use shared::Counters;
 pub(crate) use shared::Shared;
 
+use crate::policies::otel;
 use crate::proxy_config::{Entry, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
 use crate::resource_set::ResourceSet;
 use crate::view::{DataplaneEntry, MeshView};
@@ -76,6 +77,7 @@ impl Proxy<'_> {
     fn own_part(&self, mut set: ResourceSet, mut faults: Vec<PolicyFault>) -> OwnPart {
         self.view.shared.count(Count::Proxy);
         self.edit(Part::Own, &mut set, &mut faults);
+        otel::publish(&self.rules, &self.traits(), &mut set);
         self.drop_invalid(&mut set, &mut faults);
         self.secrets(&mut set);
         let messages = set.finish();

@@ -178,3 +178,18 @@ fn endpoints_have_a_new_version_when_their_cluster_changes() {
     assert_eq!(before.1, after.1);
     assert_ne!(before.0, after.0);
 }
+
+#[test]
+fn a_moved_collector_is_told_to_who_sends_to_it() {
+    let mut world = World::new(&mesh());
+    let collector = |address: &str| json!({"type": "MeshOpenTelemetryBackend", "name": "main", "spec": {"endpoint": {"address": address}}});
+    let reference = json!({"kind": "MeshOpenTelemetryBackend", "labels": {"kuma.io/display-name": "main"}});
+    world.put(&json!({"type": "MeshMetric", "name": "m", "spec": {"default": {"backends": [
+        {"type": "OpenTelemetry", "openTelemetry": {"backendRef": reference}}]}}}));
+    let mut config_with = |address: &str| {
+        assert_eq!(world.put(&collector(address)), Touched::All);
+        world.config("web").expect("a proxy")
+    };
+    let (before, after) = (config_with("10.9.0.1"), config_with("10.9.0.2"));
+    assert_ne!(before, after);
+}
