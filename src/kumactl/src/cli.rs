@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::kinds::duration::GoDuration;
-
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use model::kinds::duration::GoDuration;
 
 /// kumactl: the management tool of a control plane.
 #[derive(Debug, Parser)]
@@ -35,6 +35,9 @@ pub(crate) struct GlobalFlags {
     /// the timeout for api calls. It includes connection time, any redirects, and reading of the response body; 0 is none
     #[arg(long, global = true, default_value = "1m0s", value_parser = duration)]
     pub(crate) api_timeout: Duration,
+    /// the time from which ages are counted, for output that can be compared; without it the clock's
+    #[arg(long, global = true, hide = true)]
+    pub(crate) now: Option<Timestamp>,
 }
 
 /// The commands.
@@ -49,14 +52,18 @@ pub(crate) enum Command {
     },
     /// Delete Kuma resources
     Delete(DeleteFlags),
+    /// Export Kuma resources
+    Export(ExportFlags),
     /// Generate resources, tokens, etc
     Generate {
         #[command(subcommand)]
         command: GenerateCommand,
     },
     /// Show Kuma resources
+    #[command(arg_required_else_help = true, after_help = types())]
     Get(GetFlags),
     /// Inspect Kuma resources
+    #[command(arg_required_else_help = true)]
     Inspect(InspectFlags),
     /// Print version
     Version {
@@ -93,6 +100,23 @@ pub(crate) struct DeleteFlags {
     /// mesh to use
     #[arg(short = 'm', long, default_value = "default")]
     pub(crate) mesh: String,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportFlags {
+    /// what to export: federation, federation-with-policies, all or no-dataplanes
+    #[arg(short = 'p', long, default_value = "federation")]
+    pub(crate) profile: String,
+    /// format of the output: universal or kubernetes
+    #[arg(short = 'f', long, default_value = "universal")]
+    pub(crate) format: String,
+    /// namespace of the control plane; only its resources are exported in the kubernetes format
+    #[arg(short = 'n', long, default_value = "kuma-system")]
+    pub(crate) system_namespace: String,
+    /// also export resources that only administrators may read
+    #[arg(short = 'a', long)]
+    pub(crate) include_admin: bool,
 }
 
 /// How results are shown.
@@ -348,6 +372,15 @@ pub(crate) enum GenerateCommand {
         #[arg(long, default_value = "cert.pem")]
         cert_file: String,
     },
+}
+
+/// The types, for the help of `get`.
+fn types() -> String {
+    let mut text = "Types (with a name | without):\n".to_owned();
+    for kind in crate::resources::named() {
+        text.push_str(&format!("  {} | {}\n", kind.kumactl_arg, kind.kumactl_list_arg));
+    }
+    text
 }
 
 /// A duration in Go's spelling that is not negative.

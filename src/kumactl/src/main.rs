@@ -7,13 +7,14 @@ mod config;
 mod key_values;
 mod output;
 mod resources;
+mod usage;
 mod version;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use clap::error::ErrorKind;
+use jiff::Timestamp;
 
 use crate::cli::{Cli, Command, GlobalFlags};
 use crate::client::Client;
@@ -24,9 +25,13 @@ async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let shown = error.print();
-            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if shown.is_ok() && is_help { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            let Some(described) = usage::describe(&error) else {
+                // What cannot be printed, cannot be reported either.
+                error.print().ok();
+                return ExitCode::SUCCESS;
+            };
+            eprintln!("Error: {described}");
+            return ExitCode::FAILURE;
         }
     };
     match execute(cli).await {
@@ -45,6 +50,7 @@ async fn execute(cli: Cli) -> Result<()> {
     let Cli { global, command } = cli;
     start_log(&global.log_level)?;
     let file = ConfigFile::load(&global)?;
+    let now = global.now.unwrap_or_else(Timestamp::now);
     let client = || connect(&file, &global);
     match command {
         Command::Config { command } => config::commands::run(command, file, global.api_timeout).await,
@@ -61,9 +67,10 @@ async fn execute(cli: Cli) -> Result<()> {
             }
             commands::generate::run(command, client).await
         }
+        Command::Export(flags) => commands::export::run(&flags, &client()?).await,
         Command::Delete(flags) => commands::delete::run(&flags, &checked(client()?).await).await,
-        Command::Get(flags) => commands::get::run(&flags, &checked(client()?).await).await,
-        Command::Inspect(flags) => commands::inspect::run(&flags, &checked(client()?).await).await,
+        Command::Get(flags) => commands::get::run(&flags, &checked(client()?).await, now).await,
+        Command::Inspect(flags) => commands::inspect::run(&flags, &checked(client()?).await, now).await,
     }
 }
 

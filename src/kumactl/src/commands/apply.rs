@@ -142,7 +142,7 @@ fn split(text: &str) -> Vec<String> {
     }
     documents.retain(|document| {
         let trimmed = document.trim();
-        !trimmed.is_empty() && !(trimmed.starts_with('#') && trimmed.lines().count() == 1)
+        !(trimmed.is_empty() || trimmed.starts_with('#') && trimmed.lines().count() == 1)
     });
     documents
 }

@@ -18,14 +18,14 @@ use crate::resources::{by_argument, by_list_argument, item_path, list_path};
 ///
 /// # Errors
 /// An unknown type or resource, or what the control plane says.
-pub(crate) async fn run(flags: &GetFlags, client: &Client) -> Result<()> {
+pub(crate) async fn run(flags: &GetFlags, client: &Client, now: Timestamp) -> Result<()> {
     let text = match &flags.name {
         Some(name) => match by_argument(&flags.kind) {
-            Some(kind) => item(flags, kind, name, client).await?,
+            Some(kind) => item(flags, kind, name, client, now).await?,
             None => bail!("unknown command {:?} for \"kumactl get\"", flags.kind),
         },
         None => match (by_list_argument(&flags.kind), by_argument(&flags.kind)) {
-            (Some(kind), _) => list(flags, kind, client).await?,
+            (Some(kind), _) => list(flags, kind, client, now).await?,
             (None, Some(_)) => bail!("accepts 1 arg(s), received 0"),
             (None, None) => bail!("unknown command {:?} for \"kumactl get\"", flags.kind),
         },
@@ -34,7 +34,7 @@ pub(crate) async fn run(flags: &GetFlags, client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn item(flags: &GetFlags, kind: Kind, name: &str, client: &Client) -> Result<String> {
+async fn item(flags: &GetFlags, kind: Kind, name: &str, client: &Client, now: Timestamp) -> Result<String> {
     let answer = client.send(Method::GET, &item_path(kind, &flags.mesh, name), None).await?;
     if answer.status.as_u16() == 404 {
         match kind.scope {
@@ -47,7 +47,7 @@ async fn item(flags: &GetFlags, kind: Kind, name: &str, client: &Client) -> Resu
     Ok(match flags.output {
         Format::Json => indent(&body),
         Format::Yaml => resource_yaml(&document, kind.form == Form::Proto),
-        Format::Table => rows(kind, std::slice::from_ref(&document)),
+        Format::Table => rows(kind, std::slice::from_ref(&document), now),
     })
 }
 
@@ -61,7 +61,7 @@ struct List<'a> {
     next: Option<String>,
 }
 
-async fn list(flags: &GetFlags, kind: Kind, client: &Client) -> Result<String> {
+async fn list(flags: &GetFlags, kind: Kind, client: &Client, now: Timestamp) -> Result<String> {
     let mut query = Vec::new();
     if !flags.offset.is_empty() {
         query.push(format!("offset={}", flags.offset));
@@ -84,7 +84,7 @@ async fn list(flags: &GetFlags, kind: Kind, client: &Client) -> Result<String> {
             Ok(model::yaml::to_string(&list))
         }
         Format::Table => {
-            let mut text = rows(kind, &documents(&items)?);
+            let mut text = rows(kind, &documents(&items)?, now);
             if let Some(offset) = list.next.as_deref().and_then(offset_of) {
                 text.push_str(&format!("\nRerun command with --offset={offset} argument to retrieve more resources\n"));
             }
@@ -102,8 +102,7 @@ fn offset_of(next: &str) -> Option<String> {
     url.query_pairs().find(|(name, _)| name == "offset").map(|(_, value)| value.into_owned())
 }
 
-fn rows(kind: Kind, documents: &[Value]) -> String {
-    let now = Timestamp::now();
+fn rows(kind: Kind, documents: &[Value], now: Timestamp) -> String {
     let text =
         |document: &Value, field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut headers = Vec::new();

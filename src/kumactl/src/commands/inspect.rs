@@ -14,11 +14,11 @@ use crate::resources::by_argument;
 ///
 /// # Errors
 /// Flags that do not fit together, or what the control plane says.
-pub(crate) async fn run(flags: &InspectFlags, client: &Client) -> Result<()> {
+pub(crate) async fn run(flags: &InspectFlags, client: &Client, now: Timestamp) -> Result<()> {
     let text = match (flags.what.as_str(), &flags.name) {
-        ("dataplanes", None) => dataplanes(flags, client).await?,
+        ("dataplanes", None) => dataplanes(flags, client, now).await?,
         ("dataplane", Some(name)) => dataplane(flags, name, client).await?,
-        ("zones", None) => zones(flags, client).await?,
+        ("zones", None) => zones(flags, client, now).await?,
         ("meshes", None) => meshes(flags, client).await?,
         ("dataplanes" | "zones" | "meshes", Some(_)) => bail!("accepts 0 arg(s), received 1"),
         ("dataplane", None) => bail!("accepts 1 arg(s), received 0"),
@@ -71,7 +71,7 @@ fn sum(insight: Option<&Value>, pointer: &str) -> String {
     subscriptions(insight).iter().map(|s| number(s.pointer(pointer))).sum::<u64>().to_string()
 }
 
-async fn dataplanes(flags: &InspectFlags, client: &Client) -> Result<String> {
+async fn dataplanes(flags: &InspectFlags, client: &Client, now: Timestamp) -> Result<String> {
     let mut query = Vec::new();
     if flags.gateway {
         query.push("gateway=true".to_owned());
@@ -87,7 +87,7 @@ async fn dataplanes(flags: &InspectFlags, client: &Client) -> Result<String> {
     if !query.is_empty() {
         path = format!("{path}?{}", query.join("&"));
     }
-    formatted(flags.output, &client.get(&path).await?, dataplane_rows)
+    formatted(flags.output, &client.get(&path).await?, |list| dataplane_rows(list, now))
 }
 
 const DATAPLANE_HEADERS: &[&str] = &[
@@ -110,8 +110,7 @@ const DATAPLANE_HEADERS: &[&str] = &[
     "NOTES",
 ];
 
-fn dataplane_rows(list: &Value) -> String {
-    let now = Timestamp::now();
+fn dataplane_rows(list: &Value, now: Timestamp) -> String {
     table(DATAPLANE_HEADERS, &items(list).iter().map(|overview| dataplane_row(overview, now)).collect::<Vec<_>>())
 }
 
@@ -221,7 +220,7 @@ fn policy_rows(body: &Value) -> String {
     table(&["Kind", "Origins"], &rows.collect::<Vec<_>>())
 }
 
-async fn zones(flags: &InspectFlags, client: &Client) -> Result<String> {
+async fn zones(flags: &InspectFlags, client: &Client, now: Timestamp) -> Result<String> {
     let headers = &[
         "NAME",
         "STATUS",
@@ -234,7 +233,6 @@ async fn zones(flags: &InspectFlags, client: &Client) -> Result<String> {
     ];
     let body = client.get("/zones/_overview").await?;
     let list: Value = serde_json::from_str(&body).context("the answer is not JSON")?;
-    let now = Timestamp::now();
     let mut rows = Vec::new();
     for overview in items(&list) {
         let insight = overview.get("zoneInsight");

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod delete;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod inspect;

@@ -17,7 +17,7 @@ use crate::output::table;
 /// What keeps it from being done, in Kuma's words.
 pub(crate) async fn run(command: ConfigCommand, mut file: ConfigFile, timeout: Duration) -> Result<()> {
     match command {
-        ConfigCommand::View => print!("{}\n", file.text()?),
+        ConfigCommand::View => println!("{}", file.text()?),
         ConfigCommand::ControlPlanes { command } => match command {
             ControlPlanesCommand::List => list(&file),
             ControlPlanesCommand::Switch { name } => {

@@ -92,6 +92,7 @@ mod tests {
             log_level: "off".to_owned(),
             no_config: false,
             api_timeout: std::time::Duration::ZERO,
+            now: None,
         }
     }
 
