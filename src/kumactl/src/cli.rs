@@ -65,6 +65,18 @@ pub(crate) enum Command {
     /// Inspect Kuma resources
     #[command(arg_required_else_help = true)]
     Inspect(InspectFlags),
+    /// Manage the replicas of the control plane
+    Raft {
+        #[command(subcommand)]
+        command: RaftCommand,
+    },
+    /// Save all resources
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Show the state of the control plane
+    Status,
     /// Print version
     Version {
         /// Print detailed version
@@ -73,6 +85,42 @@ pub(crate) enum Command {
     },
     /// Wait until a change has reached every proxy that it concerns
     Wait(WaitFlags),
+}
+
+/// `raft`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RaftCommand {
+    /// Show all replicas
+    Status,
+    /// Print the secret with which further replicas join
+    JoinToken,
+    /// Give a replica that only follows a vote
+    Promote {
+        /// id of the replica
+        id: u64,
+    },
+    /// Remove a replica for ever
+    Remove {
+        /// id of the replica
+        id: u64,
+    },
+    /// Let another replica lead
+    Handover {
+        /// id of the replica
+        id: u64,
+    },
+    /// Seal secrets with a new key
+    RotateKey,
+}
+
+/// `backup`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Write everything to a file; secrets in it are sealed with the key of the control plane
+    Create {
+        /// path of the new file
+        file: PathBuf,
+    },
 }
 
 /// `apply`.

@@ -132,6 +132,20 @@ impl Client {
         Ok(Answer { status, headers, body })
     }
 
+    /// The answer to a path whose body is no JSON, before the body is read.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or answers with an error.
+    pub(crate) async fn download(&self, path: &str) -> Result<reqwest::Response> {
+        let response = self.http.get(self.url(path)?).send().await.map_err(explain)?;
+        if response.status().as_u16() < 400 {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.map_err(explain)?;
+        Err(Answer { status, headers, body }.error())
+    }
+
     /// The body of a path.
     ///
     /// # Errors

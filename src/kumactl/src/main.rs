@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use jiff::Timestamp;
 
-use crate::cli::{Cli, Command, GlobalFlags};
+use crate::cli::{BackupCommand, Cli, Command, GlobalFlags};
 use crate::client::Client;
 use crate::config::ConfigFile;
 
@@ -60,6 +60,11 @@ async fn execute(cli: Cli) -> Result<()> {
         }
         Command::Apply(flags) => commands::apply::run(&flags, client()).await,
         Command::Wait(flags) => commands::wait::run(&flags, &client()?).await,
+        Command::Raft { command } => commands::raft::run(&command, &client()?).await,
+        Command::Backup { command: BackupCommand::Create { file } } => {
+            commands::backup::create(&file, &client()?).await
+        }
+        Command::Status => commands::raft::status(&client()?).await,
         Command::Generate { command } => {
             let client = client();
             if let Ok(client) = &client {

@@ -8,9 +8,10 @@ use sandbox::{ControlPlane, ControlPlaneSettings, Sandbox};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-struct Kumactl {
-    binary: PathBuf,
-    config: PathBuf,
+/// The command line with its own configuration.
+pub(crate) struct Kumactl {
+    pub(crate) binary: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Kumactl {
@@ -33,7 +34,7 @@ impl Kumactl {
     }
 
     /// Runs a command that must go well.
-    async fn ok(&self, arguments: &[&str], input: &str) -> Result<String> {
+    pub(crate) async fn ok(&self, arguments: &[&str], input: &str) -> Result<String> {
         let (success, out, err) = self.run(arguments, input).await?;
         anyhow::ensure!(success && err.is_empty(), "{arguments:?}: {out}{err}");
         Ok(out)

@@ -3,6 +3,7 @@
 mod bad_input;
 mod kumactl;
 mod permission;
+mod replicas;
 mod restart;
 mod rotation;
 mod timeout;
