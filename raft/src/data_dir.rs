@@ -11,6 +11,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,8 @@ impl DataDir {
             let file = file.to_owned();
             move |error| OpenError::of(path, &file, error)
         };
-        std::fs::create_dir_all(path).map_err(fail(path))?;
+        // Keys and secrets live here: nobody else may look.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail(path))?;
         let lock_path = path.join("lock");
         let lock =
             File::options().write(true).create(true).truncate(false).open(&lock_path).map_err(fail(&lock_path))?;
