@@ -79,8 +79,8 @@ impl Fleet {
     }
 }
 
-fn run(proxies: usize, services: usize) {
-    println!("{proxies} proxies, {services} services");
+/// All resources of the mesh; the second is the identity.
+fn documents(proxies: usize, services: usize) -> Vec<Value> {
     let mut documents = vec![
         json!({"type": "Mesh", "name": MESH, "spec": {}}),
         json!({"type": "MeshIdentity", "name": "identity", "spec": {
@@ -93,36 +93,27 @@ fn run(proxies: usize, services: usize) {
     ];
     documents.extend((0..services).map(service));
     documents.extend((0..proxies).map(|index| dataplane(index, services, 1)));
-    let resources: Vec<_> = documents.iter().map(resource).collect();
-    let started = Instant::now();
-    let mut view = MeshView::build(MESH, &resources, &Arc::new(ViewSettings::default()));
-    println!("{:28} {:9.1} ms", "build", started.elapsed().as_secs_f64() * 1e3);
+    documents
+}
+
+fn fleet(proxies: usize, services: usize, identity: &Resource) -> Fleet {
     let metadata =
         Arc::new(ProxyMetadata { admin_port: 9901, readiness_port: 9902, dns_port: 15053, ..Default::default() });
-    let identity = resource(&documents[1]);
-    let mut fleet = Fleet(
-        (0..proxies)
-            .map(|index| {
-                let mut inputs = ProxyInputs::new(&format!("dp-{index}"), Arc::clone(&metadata));
-                inputs.identity = Some(Arc::new(WorkloadIdentity {
-                    mesh_identity: model::Kri::of(&identity),
-                    spiffe_id: format!("spiffe://default.default.mesh.local/workload/svc-{}", index % services),
-                    source: IdentitySource::Issued { chain_pem: vec![b'c'; 1200], key_pem: vec![b'k'; 240] },
-                }));
-                (inputs, Memo::default())
-            })
-            .collect(),
-    );
-    let empty = view.clone();
-    let first = fleet.generate(&view, &Touched::All);
-    println!(
-        "{:28} {:9.1} ms ({:.1} µs each) {:?}",
-        "first configuration",
-        first.1.as_secs_f64() * 1e3,
-        first.1.as_secs_f64() * 1e6 / proxies as f64,
-        empty.counters(),
-    );
-    let steps: [(&str, Value); 5] = [
+    let proxy = |index| {
+        let mut inputs = ProxyInputs::new(&format!("dp-{index}"), Arc::clone(&metadata));
+        inputs.identity = Some(Arc::new(WorkloadIdentity {
+            mesh_identity: model::Kri::of(identity),
+            spiffe_id: format!("spiffe://default.default.mesh.local/workload/svc-{}", index % services),
+            source: IdentitySource::Issued { chain_pem: vec![b'c'; 1200], key_pem: vec![b'k'; 240] },
+        }));
+        (inputs, Memo::default())
+    };
+    Fleet((0..proxies).map(proxy).collect())
+}
+
+/// What may happen to a mesh, one after the other.
+fn steps(services: usize) -> [(&'static str, Value); 5] {
+    [
         ("endpoint moves", dataplane(1, services, 2)),
         ("endpoint moves again", dataplane(1, services, 3)),
         ("service is added", service(services)),
@@ -133,8 +124,25 @@ fn run(proxies: usize, services: usize) {
                 "targetRef": {"kind": "Dataplane", "labels": {"app": "svc-1"}}, "rules": [{"default": {"mode": "Permissive"}}],
             }}),
         ),
-    ];
-    for (what, document) in steps {
+    ]
+}
+
+fn run(proxies: usize, services: usize) {
+    println!("{proxies} proxies, {services} services");
+    let resources: Vec<_> = documents(proxies, services).iter().map(resource).collect();
+    let started = Instant::now();
+    let mut view = MeshView::build(MESH, &resources, &Arc::new(ViewSettings::default()));
+    println!("{:28} {:9.1} ms", "build", started.elapsed().as_secs_f64() * 1e3);
+    let mut fleet = fleet(proxies, services, &resources[1]);
+    let first = fleet.generate(&view, &Touched::All);
+    println!(
+        "{:28} {:9.1} ms ({:.1} µs each) {:?}",
+        "first configuration",
+        first.1.as_secs_f64() * 1e3,
+        first.1.as_secs_f64() * 1e6 / proxies as f64,
+        view.counters(),
+    );
+    for (what, document) in steps(services) {
         let changes = [change(&document)];
         let before = view.counters();
         let started = Instant::now();

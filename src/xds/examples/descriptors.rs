@@ -11,9 +11,11 @@ const FILE: u32 = 1;
 /// `FileDescriptorProto.source_code_info`.
 const COMMENTS: u32 = 9;
 
-/// The fields of a message whose fields are all length-delimited or numbers: number, raw bytes, and
-/// the payload of those that have one.
-fn fields(message: &[u8]) -> Result<Vec<(u32, &[u8], &[u8])>, prost::DecodeError> {
+/// Number, raw bytes, and the payload, empty for those that have none.
+type Field<'a> = (u32, &'a [u8], &'a [u8]);
+
+/// The fields of a message whose fields are all length-delimited or numbers.
+fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, prost::DecodeError> {
     let mut found = Vec::new();
     let mut rest = message;
     while !rest.is_empty() {

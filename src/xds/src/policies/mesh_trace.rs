@@ -29,7 +29,6 @@ fn edit(edit: &mut Edit<'_>) {
         Err(why) => return edit.faults.blame(rules.origin.last(), &why),
     };
     let service = service_name(edit.proxy);
-    let mut is_used = false;
     for listener in edit.set.listeners.values_mut() {
         let suffix = match (listener.origin, &listener.destination) {
             (Origin::Inbound, _) => "_INBOUND".to_owned(),
@@ -41,12 +40,10 @@ fn edit(edit: &mut Edit<'_>) {
         };
         for hcm in listener.hcms_mut() {
             trace(hcm, &conf, &tracer, &service, &suffix, edit.proxy);
-            is_used = true;
         }
     }
-    if is_used {
-        edit.set.add_cluster(tracer.cluster);
-    }
+    // Also where nothing is traced yet: Kuma's proxies have it as soon as the policy selects them.
+    edit.set.add_cluster(tracer.cluster);
 }
 
 fn trace(

@@ -12,6 +12,10 @@ const PROXIES: [&str; 5] = ["web", "named", "narrow", "egress", "ingress"];
 
 /// The variants of each resource of the small mesh that tests play with; the first is how it begins.
 fn universe() -> Vec<Vec<Value>> {
+    [callers(), zone_proxies(), backends(), destinations(), trusts(), policies()].concat()
+}
+
+fn callers() -> Vec<Vec<Value>> {
     let mut narrow = dataplane("narrow", "10.0.0.3");
     narrow["spec"]["networking"]["transparentProxying"]["reachableBackends"] = json!({"refs": [
         {"kind": "MeshService", "name": "db", "port": 80},
@@ -28,6 +32,10 @@ fn universe() -> Vec<Vec<Value>> {
             "outbound": [{"port": 10001, "backendRef": {"kind": "MeshService", "name": "backend", "port": 80}}],
         }},
     });
+    vec![vec![dataplane("web", "10.0.0.1"), dataplane("web", "10.0.0.7")], vec![named], vec![narrow, wider]]
+}
+
+fn zone_proxies() -> Vec<Vec<Value>> {
     let zone_proxy = |name: &str, kind: &str, state: &str| {
         json!({
             "type": "Dataplane", "name": name, "labels": {"app": name, "kuma.io/workload": name},
@@ -36,6 +44,13 @@ fn universe() -> Vec<Vec<Value>> {
             }},
         })
     };
+    vec![
+        vec![zone_proxy("egress", "ZoneEgress", "Ready"), zone_proxy("egress", "ZoneEgress", "NotReady")],
+        vec![zone_proxy("ingress", "ZoneIngress", "Ready")],
+    ]
+}
+
+fn backends() -> Vec<Vec<Value>> {
     let mut backend_down = dataplane("backend", "10.0.1.1");
     backend_down["spec"]["networking"]["inbound"][0]["state"] = json!("NotReady");
     let mut backend_tcp = service("backend", "backend", "241.0.0.1");
@@ -44,6 +59,15 @@ fn universe() -> Vec<Vec<Value>> {
     backend_plain["status"]["tls"]["status"] = json!("NotReady");
     let mut backend_other = service("backend", "db", "241.0.0.9");
     backend_other["status"]["addresses"] = json!([]);
+    vec![
+        vec![dataplane("backend", "10.0.1.1"), dataplane("backend", "10.0.1.2"), backend_down],
+        vec![dataplane("db", "10.0.2.1"), dataplane("db", "not-an-address")],
+        vec![service("backend", "backend", "241.0.0.1"), backend_tcp, backend_plain, backend_other],
+        vec![service("db", "db", "241.0.0.2")],
+    ]
+}
+
+fn destinations() -> Vec<Vec<Value>> {
     let remote = |identity: &str| {
         json!({
             "type": "MeshService", "name": "far-hash",
@@ -74,6 +98,25 @@ fn universe() -> Vec<Vec<Value>> {
             "status": {"vip": {"ip": "243.0.0.1"}, "addresses": [{"hostname": "out.ext"}]},
         })
     };
+    vec![
+        vec![remote("spiffe://far/a"), remote("spiffe://far/b")],
+        vec![multi_zone(json!([member("far", "west"), member("db", "east")])), multi_zone(json!([]))],
+        vec![external(443), external(444)],
+    ]
+}
+
+fn trusts() -> Vec<Vec<Value>> {
+    let address = |ip: &str| json!({"type": "MeshZoneAddress", "name": "west", "labels": {"kuma.io/zone": "west"}, "spec": {"address": ip, "port": 10001}});
+    let mut narrow_identity = identity();
+    narrow_identity["spec"]["selector"]["dataplane"]["matchLabels"] = json!({"app": "web"});
+    vec![
+        vec![identity(), narrow_identity],
+        vec![trust("ca"), trust("another")],
+        vec![address("192.0.2.1"), address("192.0.2.2")],
+    ]
+}
+
+fn policies() -> Vec<Vec<Value>> {
     let to = |name: &str| json!({"kind": "MeshService", "labels": {"kuma.io/display-name": name}});
     let timeout = |target: Value, to: Value, value: &str| {
         json!({"type": "MeshTimeout", "name": "t", "spec": {
@@ -89,25 +132,7 @@ fn universe() -> Vec<Vec<Value>> {
             }],
         }]}})
     };
-    let address = |ip: &str| json!({"type": "MeshZoneAddress", "name": "west", "labels": {"kuma.io/zone": "west"}, "spec": {"address": ip, "port": 10001}});
-    let mut narrow_identity = identity();
-    narrow_identity["spec"]["selector"]["dataplane"]["matchLabels"] = json!({"app": "web"});
     vec![
-        vec![dataplane("web", "10.0.0.1"), dataplane("web", "10.0.0.7")],
-        vec![named],
-        vec![narrow, wider],
-        vec![zone_proxy("egress", "ZoneEgress", "Ready"), zone_proxy("egress", "ZoneEgress", "NotReady")],
-        vec![zone_proxy("ingress", "ZoneIngress", "Ready")],
-        vec![dataplane("backend", "10.0.1.1"), dataplane("backend", "10.0.1.2"), backend_down],
-        vec![dataplane("db", "10.0.2.1"), dataplane("db", "not-an-address")],
-        vec![service("backend", "backend", "241.0.0.1"), backend_tcp, backend_plain, backend_other],
-        vec![service("db", "db", "241.0.0.2")],
-        vec![remote("spiffe://far/a"), remote("spiffe://far/b")],
-        vec![multi_zone(json!([member("far", "west"), member("db", "east")])), multi_zone(json!([]))],
-        vec![external(443), external(444)],
-        vec![identity(), narrow_identity],
-        vec![trust("ca"), trust("another")],
-        vec![address("192.0.2.1"), address("192.0.2.2")],
         vec![
             timeout(json!({"kind": "Mesh"}), json!({"kind": "Mesh"}), "1s"),
             timeout(json!({"kind": "Mesh"}), to("db"), "2s"),

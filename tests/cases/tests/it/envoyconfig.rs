@@ -12,7 +12,7 @@ use crate::documents::{stems, text};
 use world::{Fleet, World};
 
 const SIDECARS_FLOOR: usize = 22;
-const ZONE_PROXIES_FLOOR: usize = 29;
+const ZONE_PROXIES_FLOOR: usize = 30;
 
 fn run(family: &str, fleet: &Fleet, floor: usize) {
     let Some(dir) = family_dir("envoyconfig") else { return };
