@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::labels::Site;
+use xds::ViewSettings;
+use xds::generators::internal_addresses::InternalAddresses;
 
 use crate::admission::Authentication;
 
@@ -16,6 +18,10 @@ pub struct Settings {
     pub zone: Arc<str>,
     /// Whether proxies run as pods. Decides on labels and on the default SPIFFE path.
     pub kubernetes: bool,
+    /// Source addresses that count as internal.
+    pub internal_addresses: InternalAddresses,
+    /// Socket of the SPIRE agent, for proxies that do not name their own.
+    pub spire_socket_path: String,
     /// How proxies prove who they are.
     pub authentication: Authentication,
     /// How long a Dataplane that a proxy brought along outlives the proxy's stream.
@@ -47,6 +53,8 @@ impl Default for Settings {
             instance_id: "kuma-cp".into(),
             zone: "default".into(),
             kubernetes: false,
+            internal_addresses: InternalAddresses::default(),
+            spire_socket_path: ViewSettings::default().spire_socket_path,
             authentication: Authentication::Token { public_keys: Vec::new(), use_secrets: true, in_memory: false },
             deregistration_delay: Duration::from_secs(10),
             status_flush_interval: Duration::from_secs(10),

@@ -17,7 +17,8 @@ pub(crate) fn settings(settings: &Settings) -> Arc<ViewSettings> {
         zone: Arc::clone(&settings.zone),
         mode: Mode::Zone,
         kubernetes: settings.kubernetes,
-        ..ViewSettings::default()
+        internal_addresses: settings.internal_addresses.clone(),
+        spire_socket_path: settings.spire_socket_path.clone(),
     })
 }
 

@@ -47,10 +47,11 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let metrics = install_metrics(&settings)?;
     let open = crate::store::open(&settings.store).await?;
     let mut parts = Parts { instance_id: instance_id(), ..Parts::default() };
+    let default_resources = parts.readiness.register("default resources");
     let proxies = start_proxies(&settings, &open.store, &parts)?;
     let servers = bind(&settings, &open, proxies.as_ref(), &mut parts).await?;
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
-    start_duties(&settings, &open.store, &parts)?;
+    start_duties(&settings, &open.store, &parts, default_resources)?;
     let Parts { drain, tasks, .. } = parts;
     tasks.spawn(diagnostics);
     for server in servers {
@@ -144,6 +145,7 @@ async fn bind(
     let store = &open.store;
     let mut state = api::ApiState::new(Arc::clone(store), settings.api(&parts.instance_id, &hostname()));
     state.group = open.group.clone();
+    state.view_settings = Arc::new(settings.view(&state.view_settings));
     if let Some(proxies) = proxies {
         let admin_port = u16::try_from(settings.bootstrap_params().admin_port).unwrap_or_default();
         state.running = Some(Arc::new(Proxies(proxies.clone())));
@@ -214,9 +216,9 @@ fn start_proxies(settings: &Settings, store: &Arc<dyn Store>, parts: &Parts) -> 
     proxies.map(Some).context("could not start the actors of proxies")
 }
 
-fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts) -> Result<()> {
+fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts, ready: Part) -> Result<()> {
     let stop = parts.drain.clone();
-    parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), stop.clone()));
+    parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), ready, stop.clone()));
     parts.tasks.spawn(vitals::run(Arc::clone(store), parts.instance_id.clone(), stop.clone()));
     parts.tasks.spawn(actors::duties::run(Arc::clone(store), settings.duties()?, stop));
     Ok(())

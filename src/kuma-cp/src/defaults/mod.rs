@@ -13,21 +13,25 @@ use std::time::Duration;
 use anyhow::Result;
 use model::Key;
 use model::registry::ZONE;
-use store::{Leadership, State, Store, Txn};
+use store::{KindFilter, Leadership, Revision, State, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
+use crate::readiness::Part;
 use crate::settings::{Mode, Settings};
 
 /// Pause before a failed attempt is repeated.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ensures the default resources each time this replica becomes the leader, until `stop`.
-pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, stop: CancellationToken) {
+/// Ensures the default resources each time this replica becomes the leader, until `stop`. `ready` is
+/// set once they are there; a replica that does not lead waits for the first data of the leader.
+pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: Part, stop: CancellationToken) {
     if settings.skip_tenant_resources {
+        ready.set(true);
         return;
     }
     let mut leadership = store.leadership();
     let mut done_in_term = None;
+    let mut changes = store.watch(None, KindFilter::All);
     loop {
         let now = *leadership.borrow_and_update();
         let failed = now.leads && done_in_term != Some(now.term) && {
@@ -35,6 +39,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, stop: Ca
                 Ok(created) => {
                     tracing::info!(created, term = now.term, "default resources are there");
                     done_in_term = Some(now.term);
+                    ready.set(true);
                     false
                 }
                 Err(error) => {
@@ -43,12 +48,19 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, stop: Ca
                 }
             }
         };
+        let follows_empty = !now.leads && store.snapshot().revision() == Revision(0);
+        if !now.leads && !follows_empty {
+            ready.set(true);
+        }
         let next = async {
             if failed {
                 tokio::time::sleep(RETRY_PAUSE).await;
                 return true;
             }
-            leadership.changed().await.is_ok()
+            tokio::select! {
+                changed = leadership.changed() => changed.is_ok(),
+                event = changes.next(), if follows_empty => event.is_some(),
+            }
         };
         if stop.run_until_cancelled(next).await != Some(true) {
             return;
@@ -165,5 +177,26 @@ mod tests {
     async fn the_mesh_that_nobody_wants_is_not_made() {
         let (store, _) = ensured(&[("KUMA_DEFAULTS_SKIP_MESH_CREATION", "true")]).await;
         assert_eq!(store.snapshot().count(MESH), 0);
+    }
+
+    #[tokio::test]
+    async fn ready_comes_after_the_default_resources() {
+        let settings = Arc::new(load(None, &|_| None).unwrap().settings);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let mut readiness = crate::readiness::Readiness::default();
+        let part = readiness.register("default resources");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(Arc::clone(&store), settings, part, stop.clone()));
+        let ready = async {
+            while !readiness.missing().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ready).await.unwrap();
+        let state = store.snapshot();
+        assert_eq!(names(&state, MESH), ["default".to_owned()].into());
+        assert_eq!(state.count(SECRET), 1);
+        stop.cancel();
+        running.await.unwrap();
     }
 }

@@ -3,7 +3,9 @@
 use actors::Authentication;
 use actors::duties::DutySettings;
 use actors::duties::settings::LabelPropagation;
+use xds::ViewSettings;
 use xds::bootstrap::BootstrapParams;
+use xds::generators::internal_addresses::InternalAddresses;
 
 use super::SettingsError;
 use super::typed::{Mode, Settings, StoreSettings};
@@ -80,6 +82,8 @@ impl Settings {
             instance_id: instance_id.into(),
             zone: self.site_name().into(),
             kubernetes: self.kubernetes,
+            internal_addresses: self.internal_addresses(),
+            spire_socket_path: self.spire_socket_path(),
             authentication: self.authentication()?,
             deregistration_delay: time("xdsServer.dataplaneDeregistrationDelay"),
             status_flush_interval: time("xdsServer.dataplaneStatusFlushInterval"),
@@ -88,6 +92,23 @@ impl Settings {
             backoff_max: time("general.certGenerationMaxBackoff"),
             ..actors::Settings::default()
         })
+    }
+
+    /// What shapes pictures of meshes, for the API: `base` is what the site says.
+    pub(crate) fn view(&self, base: &ViewSettings) -> ViewSettings {
+        ViewSettings {
+            internal_addresses: self.internal_addresses(),
+            spire_socket_path: self.spire_socket_path(),
+            ..base.clone()
+        }
+    }
+
+    fn internal_addresses(&self) -> InternalAddresses {
+        InternalAddresses::parse(&self.tree.list("ipam.knownInternalCIDRs"))
+    }
+
+    fn spire_socket_path(&self) -> String {
+        self.tree.text("runtime.universal.spire.socketPath").to_owned()
     }
 
     fn authentication(&self) -> Result<Authentication, SettingsError> {

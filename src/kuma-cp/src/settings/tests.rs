@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use identity::AccessRules;
+use xds::generators::internal_addresses::InternalAddresses;
 
 use super::*;
 
@@ -127,4 +128,16 @@ fn what_cannot_be_used_is_refused() {
 fn a_bare_number_in_a_file_is_nanoseconds() {
     let Loaded { settings, .. } = loaded("general: {dnsCacheTTL: 1000000000}", &[]).unwrap();
     assert_eq!(settings.tree.masked()["general"]["dnsCacheTTL"], "1s");
+}
+
+#[test]
+fn internal_addresses_and_the_spire_socket_reach_proxies_and_the_api_alike() {
+    let yaml = "{ipam: {knownInternalCIDRs: [100.64.0.0/10]}, runtime: {universal: {spire: {socketPath: /run/spire}}}}";
+    let Loaded { settings, .. } = loaded(yaml, &[]).unwrap();
+    let view = settings.view(&xds::ViewSettings::default());
+    assert_eq!(view.internal_addresses, InternalAddresses::parse(&["100.64.0.0/10"]));
+    assert_eq!(view.spire_socket_path, "/run/spire");
+    let proxies = settings.proxies("cp").unwrap();
+    assert_eq!(proxies.internal_addresses, view.internal_addresses);
+    assert_eq!(proxies.spire_socket_path, view.spire_socket_path);
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod kumactl;
+mod nack;
 mod permission;
 mod replicas;
 mod restart;

@@ -1,0 +1,77 @@
+//! A configuration that Envoy refuses: who wrote it is told, traffic goes on, and it can be repaired.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::world::{SOON, World, allow};
+
+/// A patch that adds a cluster with one endpoint at `address`.
+fn patch(address: &str) -> Value {
+    let value = json!({
+        "name": "added",
+        "type": "STATIC",
+        "connectTimeout": "1s",
+        "loadAssignment": {"clusterName": "added", "endpoints": [{"lbEndpoints": [{"endpoint": {"address": {
+            "socketAddress": {"address": address, "portValue": 80},
+        }}}]}]},
+    });
+    json!({
+        "type": "MeshProxyPatch",
+        "mesh": "default",
+        "name": "patch",
+        "spec": {"default": {"appendModifications": [{"cluster": {"operation": "Add", "value": value.to_string()}}]}},
+    })
+}
+
+/// Whether some subscription counts clusters that were refused.
+fn counts_a_refusal(overview: &Value) -> bool {
+    let subscriptions = overview.pointer("/dataplaneInsight/subscriptions").and_then(Value::as_array);
+    let is_refused = |subscription: &Value| match subscription.pointer("/status/cds/responsesRejected") {
+        Some(Value::String(count)) => count != "0",
+        Some(Value::Number(count)) => count.as_u64() != Some(0),
+        _ => false,
+    };
+    subscriptions.is_some_and(|all| all.iter().any(is_refused))
+}
+
+#[tokio::test]
+async fn what_envoy_refuses_is_told_disturbs_no_request_and_can_be_repaired() -> Result<()> {
+    let world = World::permitted("24h").await?;
+    let control_plane = &world.control_plane;
+    // Only Envoy knows that the endpoint of a static cluster must be an address.
+    control_plane.apply(&patch("no-address")).await?;
+    let refused_by = |propagation: &Value, name: &str| {
+        let rejected = propagation.pointer("/rejected").and_then(Value::as_array);
+        rejected.is_some_and(|all| {
+            all.iter().any(|proxy| proxy["name"] == name && proxy["message"].to_string().contains("no-address"))
+        })
+    };
+    let both = |propagation: &Value| ["client-1", "backend-1"].iter().all(|name| refused_by(propagation, name));
+    let propagation = control_plane.until("/propagation", SOON, both).await?;
+    assert_eq!(propagation["complete"], false, "{propagation}");
+    for _ in 0..20 {
+        assert_eq!(world.client.call("/").await?.0, 200);
+    }
+    for name in ["client-1", "backend-1"] {
+        let overview = format!("/meshes/default/dataplanes/{name}/_overview");
+        control_plane.until(&overview, Duration::from_secs(40), counts_a_refusal).await?;
+    }
+
+    control_plane.apply(&patch("127.0.0.1")).await?;
+    let healed = |propagation: &Value| {
+        propagation["complete"] == true && propagation["rejected"].as_array().is_some_and(Vec::is_empty)
+    };
+    control_plane.until("/propagation", SOON, healed).await?;
+    assert!(world.client.admin("/clusters").await?.contains("added::127.0.0.1:80"));
+    assert_eq!(world.client.call("/").await?.0, 200);
+
+    // What comes after is obeyed.
+    control_plane.apply(&allow("Exact", "spiffe://default.default.mesh.local/workload/other")).await?;
+    world.client.call_until(SOON, |status, _| status == 403).await?;
+    control_plane.delete("/meshes/default/meshproxypatches/patch").await?;
+    control_plane.until("/propagation", SOON, healed).await?;
+    assert!(!world.client.admin("/clusters").await?.contains("added::"));
+    Ok(())
+}
