@@ -196,7 +196,7 @@ impl DataplaneActor {
             Identity::Issue(wanted) => {
                 let issued = Arc::clone(&self.shared);
                 let id = self.seat.id.clone();
-                let making = async move { issued.identities.issue(&id, wanted).await };
+                let making = async move { issued.identities.issue(&id, *wanted).await };
                 ctx.spawn(making.into_actor(self).map(|result, actor, ctx| {
                     actor.identity.issued(result);
                     actor.identity_is_due(ctx);

@@ -17,7 +17,7 @@ pub(crate) enum Identity {
     /// Nothing: it has what it needs.
     Ready,
     /// A certificate must be made.
-    Issue(Wanted),
+    Issue(Box<Wanted>),
     /// One is being made, or cannot be made before something changes.
     Waiting,
 }
@@ -82,7 +82,7 @@ impl Held {
                 } else if std::mem::replace(&mut self.issuing, true) {
                     Identity::Waiting
                 } else {
-                    Identity::Issue(*wanted)
+                    Identity::Issue(wanted)
                 }
             }
         }
