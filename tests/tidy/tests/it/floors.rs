@@ -8,7 +8,6 @@ use crate::sources::{read, root, rust_files, shown};
 /// The floor of each crate and its folder. A crate uses crates of lower floors only.
 const FLOORS: &[(&str, &str, u8)] = &[
     ("model", "src/model", 0),
-    ("wire", "src/wire", 0),
     ("store", "src/store", 1),
     ("policy", "src/policy", 1),
     ("identity", "src/identity", 1),
