@@ -8,7 +8,7 @@ use crate::resources::{by_kri, delete, list, put, read};
 use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::writable::{elsewhere, is_read_only};
-use crate::{insights, inspect, meta, propagation, replicas, tokens};
+use crate::{faults, insights, inspect, meta, propagation, replicas, tokens};
 
 /// The table of routes on this control plane.
 pub(crate) fn table(settings: &Settings) -> Routes {
@@ -28,6 +28,7 @@ pub(crate) fn table(settings: &Settings) -> Routes {
     routes.get("/propagation", propagation::propagation);
     inspect::add(&mut routes);
     replicas::add(&mut routes);
+    faults::add(&mut routes, meta::served());
     for kind in meta::served() {
         for path in [kind.path, kind.alt_path].into_iter().filter(|path| !path.is_empty()) {
             kind_routes(&mut routes, kind, path, settings);

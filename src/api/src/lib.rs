@@ -11,6 +11,7 @@ mod direct_admin;
 mod endpoints;
 mod envoy_admin;
 pub mod errors;
+mod faults;
 mod filters;
 pub mod group;
 mod gui;

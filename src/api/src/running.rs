@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use model::Key;
 use serde::Serialize;
 use store::Revision;
 use xds::MeshView;
@@ -17,6 +18,46 @@ pub trait Running: Send + Sync + 'static {
 
     /// Which connected proxies a revision concerns, and which of them hold it.
     fn propagation(&self, revision: Revision) -> Propagation;
+
+    /// What could not be applied to connected proxies, and what they refused.
+    fn faults(&self) -> Vec<ProxyFault>;
+}
+
+/// A part of a proxy's configuration that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyFault {
+    /// Mesh of the proxy.
+    pub mesh: String,
+    /// Name of its Dataplane.
+    pub dataplane: String,
+    /// The policy, or other resource, that could not be applied; absent for what Envoy refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The Envoy resource that was refused; absent for what was not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envoy_resource: Option<String>,
+    /// Why.
+    pub message: String,
+}
+
+/// The resource that a fault comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its mesh; empty for types of global scope.
+    pub mesh: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Origin {
+    /// Whether it is the resource with this key.
+    pub fn is(&self, key: &Key) -> bool {
+        self.kind == key.kind.name && self.mesh == *key.mesh && self.name == *key.name
+    }
 }
 
 /// Whether a revision is everywhere.
@@ -67,6 +108,27 @@ impl Running for actors::ControlPlane {
     fn propagation(&self, revision: Revision) -> Propagation {
         actors::ControlPlane::propagation(self, revision).into()
     }
+
+    fn faults(&self) -> Vec<ProxyFault> {
+        self.proxies().iter().flat_map(faults_of).collect()
+    }
+}
+
+fn faults_of(proxy: &actors::ConnectedProxy) -> Vec<ProxyFault> {
+    let fault = |origin, envoy_resource, message: &str| ProxyFault {
+        mesh: proxy.id.mesh.to_string(),
+        dataplane: proxy.id.name.to_string(),
+        origin,
+        envoy_resource,
+        message: message.to_owned(),
+    };
+    let not_applied = proxy.faults.iter().map(|found| {
+        let key = &found.key;
+        let origin = Origin { kind: key.kind.name.to_owned(), mesh: key.mesh.to_string(), name: key.name.to_string() };
+        fault(Some(origin), None, &found.message)
+    });
+    let refused = proxy.rejections.iter().map(|refused| fault(None, Some(refused.name.to_string()), &refused.message));
+    not_applied.chain(refused).collect()
 }
 
 impl From<actors::Propagation> for Propagation {

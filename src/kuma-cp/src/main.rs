@@ -11,7 +11,6 @@ mod http_server;
 mod limits;
 mod log;
 mod log_levels;
-mod proxies;
 mod readiness;
 mod run;
 mod settings;

@@ -18,7 +18,6 @@ use crate::diagnostics::Diagnostics;
 use crate::dp_server::{BootstrapService, ServerNames};
 use crate::http_server::{Bound, Manner};
 use crate::log_levels::LogLevels;
-use crate::proxies::Proxies;
 use crate::readiness::{Part, Readiness};
 use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
@@ -148,7 +147,7 @@ async fn bind(
     state.view_settings = Arc::new(settings.view(&state.view_settings));
     if let Some(proxies) = proxies {
         let admin_port = u16::try_from(settings.bootstrap_params().admin_port).unwrap_or_default();
-        state.running = Some(Arc::new(Proxies(proxies.clone())));
+        state.running = Some(Arc::new(proxies.clone()));
         state.envoy_admin = Some(Arc::new(DirectAdmin::new(Arc::clone(store), admin_port)));
     }
     let api = api::router(state);

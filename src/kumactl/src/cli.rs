@@ -213,7 +213,7 @@ pub(crate) struct InspectFlags {
     /// mesh to use
     #[arg(short = 'm', long, default_value = "default")]
     pub(crate) mesh: String,
-    /// what of a dataplane: policies, config-dump, stats, clusters or config
+    /// what of a dataplane: policies, config-dump, stats, clusters, config or faults
     #[arg(long = "type", default_value = "policies")]
     pub(crate) inspection: String,
     /// add endpoints to the config dump

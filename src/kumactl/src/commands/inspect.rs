@@ -202,6 +202,7 @@ async fn dataplane(flags: &InspectFlags, name: &str, client: &Client) -> Result<
         "config-dump" => client.get(&format!("{base}/xds?include_eds={}", flags.include_eds)).await,
         "stats" => client.get(&format!("{base}/stats")).await,
         "clusters" => client.get(&format!("{base}/clusters")).await,
+        "faults" => formatted(flags.output, &client.get(&format!("{base}/_faults")).await?, fault_rows),
         "config" => {
             let include: String = flags.include.iter().map(|part| format!("include={part}&")).collect();
             client.get(&format!("{base}/_config?{include}shadow={}", flags.shadow)).await
@@ -218,6 +219,16 @@ fn policy_rows(body: &Value) -> String {
         vec![text(policy, "/kind"), origins.join(",")]
     });
     table(&["Kind", "Origins"], &rows.collect::<Vec<_>>())
+}
+
+/// What could not be applied to a proxy, and what it refused.
+fn fault_rows(list: &Value) -> String {
+    let row = |fault: &Value| {
+        let origin = fault.get("origin").map(|origin| format!("{} {}", text(origin, "/type"), text(origin, "/name")));
+        let what = origin.unwrap_or_else(|| text(fault, "/envoyResource"));
+        vec![what, text(fault, "/message")]
+    };
+    table(&["What", "Why"], &items(list).iter().map(row).collect::<Vec<_>>())
 }
 
 async fn zones(flags: &InspectFlags, client: &Client, now: Timestamp) -> Result<String> {

@@ -27,6 +27,7 @@ async fn a_token_for_another_dataplane_is_refused_and_the_others_go_on() -> Resu
         format!("--dataplane-token-file={}", token_file.display()),
         format!("--dataplane={resource}"),
         format!("--binary-path={}", world.sandbox.envoy().display()),
+        format!("--work-dir={}", world.sandbox.dir().join("thief").display()),
         "--dns-enabled=false".to_owned(),
     ];
     let variables = [("KUMA_READINESS_PORT", sandbox::free_port()?.to_string())];

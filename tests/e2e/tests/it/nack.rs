@@ -55,6 +55,8 @@ async fn what_envoy_refuses_is_told_disturbs_no_request_and_can_be_repaired() ->
         assert_eq!(world.client.call("/").await?.0, 200);
     }
     for name in ["client-1", "backend-1"] {
+        let faults = control_plane.get(&format!("/meshes/default/dataplanes/{name}/_faults")).await?;
+        assert_eq!(faults["items"][0]["envoyResource"], "added", "{faults}");
         let overview = format!("/meshes/default/dataplanes/{name}/_overview");
         control_plane.until(&overview, Duration::from_secs(40), counts_a_refusal).await?;
     }
@@ -73,5 +75,23 @@ async fn what_envoy_refuses_is_told_disturbs_no_request_and_can_be_repaired() ->
     control_plane.delete("/meshes/default/meshproxypatches/patch").await?;
     control_plane.until("/propagation", SOON, healed).await?;
     assert!(!world.client.admin("/clusters").await?.contains("added::"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_applied_is_told_of_and_the_rest_stays_in_force() -> Result<()> {
+    let world = World::permitted("24h").await?;
+    let control_plane = &world.control_plane;
+    let mut unusable = patch("127.0.0.1");
+    unusable["spec"]["default"]["appendModifications"][0]["cluster"]["value"] = json!("{\"noSuchField\": 1}");
+    control_plane.apply(&unusable).await?;
+    let told_of_both = |faults: &Value| faults["total"] == 2;
+    let path = "/meshes/default/meshproxypatches/patch/_faults";
+    let faults = control_plane.until(path, SOON, told_of_both).await?;
+    assert!(faults["items"][0]["message"].to_string().contains("noSuchField"), "{faults}");
+    assert_eq!(faults["items"][0]["origin"]["name"], "patch");
+    assert_eq!(world.client.call("/").await?.0, 200);
+    control_plane.delete("/meshes/default/meshproxypatches/patch").await?;
+    control_plane.until("/faults", SOON, |faults| faults["total"] == 0).await?;
     Ok(())
 }
