@@ -87,24 +87,10 @@ fn text_field(fields: &mut Map<String, Value>, name: &str) -> Result<String> {
 
 /// The syntax of names and meshes; the control plane checks the rest.
 fn check_name(mesh: &str, name: &str) -> Result<()> {
-    let label = |text: &str| {
-        !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-    };
-    if name.is_empty() || name.len() > 253 || !name.split('.').all(label) {
-        bail!(
-            "dataplane: name: invalid characters. A lowercase RFC 1123 subdomain must consist of lower case \
-             alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-        );
-    }
-    let mesh_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-    if mesh.is_empty() || !mesh.chars().all(mesh_char) {
-        bail!(
-            "dataplane: mesh: invalid characters. Valid characters are numbers, lowercase latin letters and '-', '_', \
-             '.' symbols."
-        );
+    let mut faults = model::names::check_name(name);
+    faults.append(model::names::check_mesh(mesh));
+    if !faults.is_empty() {
+        bail!("dataplane: {faults}");
     }
     Ok(())
 }
