@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, ServerState};
 
 use crate::RaftStore;
@@ -129,16 +129,34 @@ impl RaftStore {
         }
     }
 
+    /// Changes who is in the group. openraft makes one change at a time; another one (a learner
+    /// becoming a voter, say) is waited for.
     async fn change_members(&self, change: ChangeMembers<ReplicaId, Replica>) -> Reply {
-        match tokio::time::timeout(self.timeout(), self.raft().change_membership(change, false)).await {
-            Ok(Ok(_)) => Reply::Done,
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => Reply::NotLeader(to.leader_id),
-            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
-                Reply::Refused(error.to_string())
+        let mut metrics = self.raft().metrics();
+        let made = async {
+            loop {
+                metrics.mark_unchanged();
+                match self.raft().change_membership(change.clone(), false).await {
+                    Ok(_) => return Reply::Done,
+                    Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                        return Reply::NotLeader(to.leader_id);
+                    }
+                    Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                        ChangeMembershipError::InProgress(_),
+                    ))) => {
+                        // The other change ends with an entry, so the metrics move.
+                        if metrics.changed().await.is_err() {
+                            return Reply::Refused(self.fault());
+                        }
+                    }
+                    Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                        return Reply::Refused(error.to_string());
+                    }
+                    Err(RaftError::Fatal(fatal)) => return Reply::Refused(fatal.to_string()),
+                }
             }
-            Ok(Err(RaftError::Fatal(fatal))) => Reply::Refused(fatal.to_string()),
-            Err(_) => Reply::Unknown,
-        }
+        };
+        tokio::time::timeout(self.timeout(), made).await.unwrap_or(Reply::Unknown)
     }
 
     async fn remove_here(&self, id: ReplicaId) -> Reply {
