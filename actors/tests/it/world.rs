@@ -24,7 +24,7 @@ use tonic::{Request, Status, Streaming};
 use xds::ResourceType;
 
 /// How long a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const MESH: &str = "default";
 
 /// How long a change may take to be seen.
-const CHANGE_LIMIT: Duration = Duration::from_secs(10);
+const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts the mesh, shows it, and stops it: at once, or at Ctrl-C.
 pub(crate) async fn tell(once: bool) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::ports::free_ports;
 use crate::process::Process;
 
 /// How long a control plane may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a control plane is started with.
 #[derive(Clone, Debug, Default)]

@@ -12,10 +12,10 @@ use crate::ports::{free_port, free_ports};
 use crate::process::Process;
 
 /// How long a proxy may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long an answer through a proxy may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A destination that a proxy's workload calls.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use store::{Revision, Store};
 use tempfile::TempDir;
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens the replica in `dir`.
 pub(crate) async fn open_in(dir: &Path) -> RaftStore {

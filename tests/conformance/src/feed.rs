@@ -11,7 +11,7 @@ use crate::fixture::{commit, config, global, number, number_in, put};
 const FAR: u64 = 5000;
 
 async fn next(watch: &mut Watch) -> Event {
-    match tokio::time::timeout(Duration::from_secs(20), watch.next()).await {
+    match tokio::time::timeout(Duration::from_secs(60), watch.next()).await {
         Ok(Some(event)) => event,
         other => panic!("expected an event, got {other:?}"),
     }

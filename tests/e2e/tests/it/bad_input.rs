@@ -84,7 +84,7 @@ async fn a_taken_port_and_a_locked_data_directory_are_named() -> Result<()> {
         ],
         "taken.log",
     )?;
-    assert!(!taken.ended(Duration::from_secs(20)).await?.success());
+    assert!(!taken.ended(Duration::from_secs(60)).await?.success());
     assert!(taken.log().contains(&api_port), "{}", taken.log_tail());
 
     let mut locked = second(
@@ -94,7 +94,7 @@ async fn a_taken_port_and_a_locked_data_directory_are_named() -> Result<()> {
         ],
         "locked.log",
     )?;
-    assert!(!locked.ended(Duration::from_secs(20)).await?.success());
+    assert!(!locked.ended(Duration::from_secs(60)).await?.success());
     let log = locked.log();
     assert!(log.contains("another process") && log.contains(&*data.display().to_string()), "{}", locked.log_tail());
     Ok(())
@@ -106,7 +106,7 @@ async fn a_missing_envoy_is_named() -> Result<()> {
     let arguments = ["run", "--name=a", "--mesh=default", "--binary-path=/nowhere/envoy", "--dns-enabled=false"];
     let log = sandbox.dir().join("agent.log");
     let mut agent = Process::start("kuma-dp", &sandbox.bin("kuma-dp"), &arguments, &[], log)?;
-    assert_eq!(agent.ended(Duration::from_secs(10)).await?.code(), Some(1));
+    assert_eq!(agent.ended(Duration::from_secs(60)).await?.code(), Some(1));
     assert!(agent.log().contains("could not find executable binary in any of the following paths"));
     Ok(())
 }

@@ -58,7 +58,7 @@ async fn what_envoy_refuses_is_told_disturbs_no_request_and_can_be_repaired() ->
         let faults = control_plane.get(&format!("/meshes/default/dataplanes/{name}/_faults")).await?;
         assert_eq!(faults["items"][0]["envoyResource"], "added", "{faults}");
         let overview = format!("/meshes/default/dataplanes/{name}/_overview");
-        control_plane.until(&overview, Duration::from_secs(40), counts_a_refusal).await?;
+        control_plane.until(&overview, Duration::from_secs(90), counts_a_refusal).await?;
     }
 
     control_plane.apply(&patch("127.0.0.1")).await?;

@@ -12,9 +12,9 @@ use tokio::process::Command;
 use crate::kumactl::Kumactl;
 
 /// How long a change of the group may take to be seen.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 /// How long the group may take to acknowledge a write after its leader was killed.
-const FAILOVER_MAX: Duration = Duration::from_secs(5);
+const FAILOVER_MAX: Duration = Duration::from_secs(60);
 
 /// The control planes, the first of which founded the group, and their replica ids.
 struct Group {

@@ -29,7 +29,7 @@ async fn requests_go_on_while_the_control_plane_restarts_and_it_knows_everything
     };
     for name in ["client-1", "backend-1"] {
         let path = format!("/meshes/default/dataplanes/{name}/_overview");
-        world.control_plane.until(&path, Duration::from_secs(40), online).await?;
+        world.control_plane.until(&path, Duration::from_secs(90), online).await?;
     }
     let after = world.control_plane.get("/meshes/default/meshservices/backend").await?;
     assert_eq!(before.pointer("/status/vips"), after.pointer("/status/vips"));

@@ -7,7 +7,7 @@ use sandbox::{ControlPlane, ControlPlaneSettings, Outbound, Proxy, ProxySettings
 use serde_json::{Value, json};
 
 /// How long a change may take to be seen.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A running mesh.
 pub(crate) struct World {
