@@ -23,14 +23,14 @@ pub(crate) struct LogFlags {
     /// Path to the file that will be filled with logs; without it they go to standard error.
     #[arg(long, global = true, default_value = "")]
     pub(crate) log_output_path: String,
-    /// Accepted for compatibility: rotation is left to the system.
-    #[arg(long, global = true, default_value_t = 1000, hide = true)]
-    pub(crate) log_max_retained_files: u32,
-    /// Accepted for compatibility: rotation is left to the system.
-    #[arg(long, global = true, default_value_t = 100, hide = true)]
-    pub(crate) log_max_size: u32,
-    /// Accepted for compatibility: rotation is left to the system.
-    #[arg(long, global = true, default_value_t = 30, hide = true)]
+    /// Maximum number of the old log files to retain.
+    #[arg(long, global = true, default_value_t = 1000)]
+    pub(crate) log_max_retained_files: usize,
+    /// Maximum size in megabytes of a log file before it gets rotated.
+    #[arg(long, global = true, default_value_t = 100)]
+    pub(crate) log_max_size: u64,
+    /// Maximum number of days to retain old log files.
+    #[arg(long, global = true, default_value_t = 30)]
     pub(crate) log_max_age: u32,
 }
 

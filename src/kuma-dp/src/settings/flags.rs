@@ -35,7 +35,7 @@ pub(crate) struct LogFlags {
     pub(crate) log_max_size: u64,
     /// maximum number of days to retain old log files
     #[arg(long, global = true, default_value_t = 30)]
-    pub(crate) log_max_age: u64,
+    pub(crate) log_max_age: u32,
 }
 
 /// The commands.

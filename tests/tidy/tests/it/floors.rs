@@ -11,6 +11,7 @@ const FLOORS: &[(&str, &str, u8)] = &[
     ("store", "src/store", 1),
     ("policy", "src/policy", 1),
     ("identity", "src/identity", 1),
+    ("logging", "src/logging", 1),
     ("xds", "src/xds", 2),
     ("raft", "raft", 2),
     ("actors", "actors", 3),
