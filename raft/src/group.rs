@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -27,8 +28,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long an election among reachable replicas takes at most.
+/// How long an election among reachable replicas takes at most, on a machine that is not slow, and
+/// how often that may be doubled.
 const ELECTION_WAIT: Duration = Duration::from_millis(40);
+const ELECTION_WAIT_DOUBLINGS: u32 = 5;
 
 /// How long a follower may take to catch up before it is handed the leadership.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
@@ -134,6 +137,7 @@ impl RaftStore {
     async fn change_members(&self, change: ChangeMembers<ReplicaId, Replica>) -> Reply {
         let mut metrics = self.raft().metrics();
         let made = async {
+            let _alone = self.changing().lock().await;
             loop {
                 metrics.mark_unchanged();
                 match self.raft().change_membership(change.clone(), false).await {
@@ -144,19 +148,30 @@ impl RaftStore {
                     Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
                         ChangeMembershipError::InProgress(_),
                     ))) => {
-                        // The other change ends with an entry, so the metrics move.
+                        // One of a leader before: it ends with an entry, so the metrics move.
                         if metrics.changed().await.is_err() {
-                            return Reply::Refused(self.fault());
+                            return Reply::Unknown;
                         }
                     }
                     Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
                         return Reply::Refused(error.to_string());
                     }
-                    Err(RaftError::Fatal(fatal)) => return Reply::Refused(fatal.to_string()),
+                    Err(RaftError::Fatal(_)) => return Reply::Unknown,
                 }
             }
         };
         tokio::time::timeout(self.timeout(), made).await.unwrap_or(Reply::Unknown)
+    }
+
+    /// Ends a change that a leader before began and did not finish: until then both the old and the
+    /// new voters must agree to everything.
+    async fn finish_change(&self) {
+        // One that is being made here ends by itself.
+        drop(self.changing().lock().await);
+        if self.raft().metrics().borrow().membership_config.membership().get_joint_config().len() > 1 {
+            let reply = self.change_members(ChangeMembers::AddVoterIds(BTreeSet::new())).await;
+            tracing::info!(?reply, "finished the change of the group that another leader began");
+        }
     }
 
     async fn remove_here(&self, id: ReplicaId) -> Reply {
@@ -209,8 +224,8 @@ impl RaftStore {
             drop(self.call(other, &Request::Elect, CATCH_UP_MAX).await);
         }
         let start = Instant::now();
-        while start.elapsed() < CATCH_UP_MAX {
-            match self.call(address, &Request::Elect, CATCH_UP_MAX).await {
+        while start.elapsed() < self.timeout() {
+            match self.call(address, &Request::Elect, self.timeout()).await {
                 Ok(Reply::Done) => return Reply::Done,
                 Ok(_) => {}
                 Err(error) => return Reply::Refused(error.to_string()),
@@ -222,16 +237,21 @@ impl RaftStore {
         Reply::Refused(format!("replica {target} was not elected; the group elects by itself"))
     }
 
-    /// Stands for election, and says whether it was won soon.
+    /// Stands for election, and says whether it was won soon. What is soon doubles with each time in
+    /// vain: on a slow machine an election must not be begun anew before it can end.
     pub(crate) async fn stand(&self) -> Reply {
         let mut metrics = self.raft().metrics();
         let leads = metrics.borrow_and_update().state == ServerState::Leader;
         if !leads && self.raft().trigger().elect().await.is_err() {
             return Reply::Refused(self.fault());
         }
+        let in_vain = self.stood().fetch_add(1, Ordering::Relaxed).min(ELECTION_WAIT_DOUBLINGS);
         let won = metrics.wait_for(|now| now.state == ServerState::Leader);
-        match tokio::time::timeout(ELECTION_WAIT, won).await {
-            Ok(Ok(_)) => Reply::Done,
+        match tokio::time::timeout(ELECTION_WAIT * 2u32.pow(in_vain), won).await {
+            Ok(Ok(_)) => {
+                self.stood().store(0, Ordering::Relaxed);
+                Reply::Done
+            }
             Ok(Err(_)) | Err(_) => Reply::NotLeader(None),
         }
     }
@@ -283,11 +303,20 @@ impl RaftStore {
     pub(crate) async fn promote_learners(self) {
         let mut metrics = self.raft().metrics();
         while metrics.changed().await.is_ok() {
-            let ready = {
+            let (leads, is_joint) = {
                 let now = metrics.borrow_and_update();
-                if now.state != ServerState::Leader {
-                    continue;
-                }
+                let joint = now.membership_config.membership().get_joint_config().len() > 1;
+                (now.state == ServerState::Leader, joint)
+            };
+            if !leads {
+                continue;
+            }
+            if is_joint {
+                self.finish_change().await;
+                continue;
+            }
+            let ready = {
+                let now = metrics.borrow();
                 let group = now.membership_config.membership();
                 let voters: BTreeSet<_> = group.voter_ids().collect();
                 let last = now.last_log_index.unwrap_or(0);
@@ -296,7 +325,7 @@ impl RaftStore {
                     matched.is_some_and(|m| m.index + PROMOTION_LAG_MAX >= last)
                 };
                 let learner = group.nodes().map(|(id, _)| *id).find(|id| !voters.contains(id) && is_close(id));
-                learner.filter(|_| voters.len() < VOTERS_MAX && group.get_joint_config().len() == 1)
+                learner.filter(|_| voters.len() < VOTERS_MAX)
             };
             if let Some(id) = ready {
                 let reply = self.change_here(Change::Promote(id)).await;

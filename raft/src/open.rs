@@ -94,6 +94,8 @@ impl RaftStore {
             commit,
             fsync: disk.fsync,
             timeout: settings.commit_timeout,
+            changing: tokio::sync::Mutex::default(),
+            stood: std::sync::atomic::AtomicU32::default(),
             stop,
             dir: disk.dir,
         });

@@ -216,8 +216,9 @@ impl Reply {
     pub(crate) fn refusal(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotLeader(leader) => Self::NotLeader(leader),
-            Refusal::Unknown => Self::Unknown,
-            Refusal::Stopped(why) | Refusal::TooLarge(why) => Self::Refused(why),
+            // A replica that stops may have sent the entry to others before.
+            Refusal::Unknown | Refusal::Stopped(_) => Self::Unknown,
+            Refusal::TooLarge(why) => Self::Refused(why),
         }
     }
 
@@ -250,5 +251,17 @@ impl SnapshotHead {
             last_membership: membership(&self.membership),
             snapshot_id: self.id.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_at_a_leader_that_stops_has_no_known_outcome() {
+        let told = |refusal| Reply::refusal(refusal).commit_error();
+        assert!(matches!(told(Refusal::Stopped("its disk failed".to_owned())), CommitError::Unknown));
+        assert!(matches!(told(Refusal::TooLarge("9 MiB".to_owned())), CommitError::Refused(_)));
     }
 }

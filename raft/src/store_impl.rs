@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -45,6 +46,10 @@ pub(crate) struct Inner {
     pub(crate) commit: Latency,
     pub(crate) fsync: Latency,
     pub(crate) timeout: Duration,
+    /// Held while this replica changes the group: openraft makes one change at a time.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// How often in a row this replica stood for election in vain, on order.
+    pub(crate) stood: AtomicU32,
     /// Tells the listener and the duties to end.
     pub(crate) stop: watch::Sender<bool>,
     /// Held for its lock.
@@ -130,6 +135,14 @@ impl RaftStore {
 
     pub(crate) fn pki(&self) -> Option<&Pki> {
         self.inner.pki.as_ref()
+    }
+
+    pub(crate) fn changing(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.changing
+    }
+
+    pub(crate) fn stood(&self) -> &AtomicU32 {
+        &self.inner.stood
     }
 
     pub(crate) fn timeout(&self) -> Duration {

@@ -7,7 +7,7 @@ use raft::{OpenError, RaftStore, Settings};
 use store::Store;
 use store_conformance::fixture::{commit, config, number, number_in, put, secret, stored};
 
-use crate::fixture::{Group, listening, open};
+use crate::fixture::{Group, alone, listening, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_restores_everything_into_a_new_group() {
@@ -21,7 +21,7 @@ async fn a_backup_restores_everything_into_a_new_group() {
     let bytes = fs::read(&file).unwrap();
     assert!(!bytes.windows(13).any(|w| w == br#"{"data":"0019"#), "secrets are sealed");
     let place = tempfile::tempdir().unwrap();
-    let settings = Settings::new(place.path());
+    let settings = alone(place.path());
     let lost = raft::restore(&settings, &file).await.unwrap_err();
     assert!(matches!(lost, OpenError::KeyLost { .. }), "{lost}");
     fs::copy(dir.path().join("cluster.keys"), place.path().join("cluster.keys")).unwrap();
@@ -62,7 +62,7 @@ async fn the_last_replica_of_a_group_goes_on_alone_and_others_join_it() {
     assert_eq!(survivor.status().id, id);
     assert_eq!(survivor.snapshot().len(), 20);
     commit(&survivor, put(config("after"), number(1))).await;
-    let mut group = Group { replicas: vec![(survivor, dir)] };
+    let mut group = Group::founded_by(survivor, dir, listening);
     group.join().await;
     commit(&group.replicas[1].0, put(config("joined"), number(1))).await;
     assert_eq!(group.replicas[1].0.snapshot().len(), 22);

@@ -5,15 +5,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use raft::{Join, RaftStore, ReplicaId, Role, Settings, Status};
-use store::{Revision, Store};
+use store::{CommitError, Committed, Revision, Store, Txn};
+use store_conformance::fixture::canonical;
 use tempfile::TempDir;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Settings of a replica alone. A loaded machine may take long over a write.
+pub(crate) fn alone(dir: &Path) -> Settings {
+    Settings { commit_timeout: PATIENCE, ..Settings::new(dir) }
+}
+
 /// Opens the replica in `dir`.
 pub(crate) async fn open_in(dir: &Path) -> RaftStore {
-    RaftStore::open(Settings::new(dir)).await.expect("the directory is usable")
+    RaftStore::open(alone(dir)).await.expect("the directory is usable")
 }
 
 /// An empty group of one.
@@ -22,32 +28,69 @@ pub(crate) async fn open() -> (RaftStore, TempDir) {
     (open_in(dir.path()).await, dir)
 }
 
-/// Settings of a replica with a listener, elections quicker than in production so that tests are.
+/// Settings of a replica with a listener, in a group whose leadership does not move by itself: no
+/// disk and no scheduler stalls for longer than this.
 pub(crate) fn listening(dir: &Path) -> Settings {
     Settings {
         listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         heartbeat: Duration::from_millis(100),
+        election_timeout_min: PATIENCE,
+        election_timeout_max: PATIENCE * 2,
+        ..alone(dir)
+    }
+}
+
+/// The same for groups that lose their leader. Under load it may move at any time, so their tests
+/// write with [`surely`].
+pub(crate) fn electing(dir: &Path) -> Settings {
+    Settings {
         election_timeout_min: Duration::from_millis(600),
         election_timeout_max: Duration::from_millis(1000),
-        ..Settings::new(dir)
+        ..listening(dir)
     }
+}
+
+/// Writes until it is acknowledged: leaders may come and go meanwhile, so it may be written twice.
+pub(crate) async fn surely(store: &RaftStore, txn: Txn) -> Committed {
+    let txn = canonical(txn);
+    let acknowledged = async {
+        loop {
+            match store.commit(txn.clone()).await {
+                Ok(committed) => return committed,
+                Err(CommitError::NoLeader { .. } | CommitError::Unknown) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("an acknowledgement")
 }
 
 /// A group of replicas in this process.
 pub(crate) struct Group {
     pub(crate) replicas: Vec<(RaftStore, TempDir)>,
+    settings: fn(&Path) -> Settings,
 }
 
 impl Group {
     /// A group of `count`, which all vote (up to five).
     pub(crate) async fn of(count: usize) -> Self {
+        Self::with(count, listening).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(count: usize, settings: fn(&Path) -> Settings) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let first = RaftStore::open(listening(dir.path())).await.expect("the first replica opens");
-        let mut group = Self { replicas: vec![(first, dir)] };
+        let first = RaftStore::open(settings(dir.path())).await.expect("the first replica opens");
+        let mut group = Self::founded_by(first, dir, settings);
         for _ in 1..count {
             group.join().await;
         }
         group
+    }
+
+    /// A group of one.
+    pub(crate) fn founded_by(store: RaftStore, dir: TempDir, settings: fn(&Path) -> Settings) -> Self {
+        Self { replicas: vec![(store, dir)], settings }
     }
 
     /// What a new replica needs to join.
@@ -61,7 +104,7 @@ impl Group {
     /// Adds one more and waits until it votes, unless five do.
     pub(crate) async fn join(&mut self) -> ReplicaId {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let settings = Settings { join: Some(self.invitation()), ..listening(dir.path()) };
+        let settings = Settings { join: Some(self.invitation()), ..(self.settings)(dir.path()) };
         let store = RaftStore::open(settings).await.expect("the replica joins");
         let id = store.status().id;
         self.replicas.push((store, dir));
