@@ -8,6 +8,7 @@ use xds::ViewSettings;
 use xds::generators::internal_addresses::InternalAddresses;
 
 use crate::admission::Authentication;
+use crate::names::{Names, SystemNames};
 
 /// Settings of the proxies' side of a control plane. `Default` has Kuma's defaults.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub struct Settings {
     pub backoff_base: Duration,
     /// Longest pause after failures to issue an identity.
     pub backoff_max: Duration,
+    /// How host names in addresses are looked up.
+    pub names: Arc<dyn Names>,
+    /// How long what was found of a host name is used before it is looked up again.
+    pub names_ttl: Duration,
     /// How many identities are made at a time. `None`: one per core.
     pub issuers: Option<usize>,
     /// How many threads run actors. `None`: one per core.
@@ -61,6 +66,8 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(300),
             backoff_base: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
+            names: Arc::new(SystemNames),
+            names_ttl: Duration::from_secs(10),
             issuers: None,
             arbiters: None,
         }

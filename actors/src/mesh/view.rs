@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::registry::SECRET;
-use model::{Key, Resource};
-use store::{ChangeBatch, State};
+use model::{Change, Key, Resource};
+use store::ChangeBatch;
 use xds::view::{Mode, ViewSettings};
 use xds::{MeshView, Touched};
 
@@ -22,11 +22,6 @@ pub(crate) fn settings(settings: &Settings) -> Arc<ViewSettings> {
     })
 }
 
-/// The picture of a mesh in `state`.
-pub(crate) fn build(state: &State, mesh: &str, settings: &Arc<ViewSettings>) -> MeshView {
-    MeshView::build(mesh, state.iter(), settings)
-}
-
 /// Whether a batch has anything for the picture of `mesh`.
 pub(crate) fn concerns(mesh: &str, batch: &ChangeBatch) -> bool {
     batch.changes.iter().any(|change| MeshView::holds(mesh, &change.key))
@@ -34,9 +29,9 @@ pub(crate) fn concerns(mesh: &str, batch: &ChangeBatch) -> bool {
 
 /// The next picture, and whose configuration can differ. An authority that changes asks every proxy
 /// to look whether its certificate is still the right one.
-pub(crate) fn fold(view: &MeshView, batch: &ChangeBatch) -> (MeshView, Touched) {
-    let (view, touched) = view.fold(&batch.changes);
-    let mut secrets = batch.changes.iter().filter(|change| change.key.kind == SECRET);
+pub(crate) fn fold(view: &MeshView, changes: &[Change]) -> (MeshView, Touched) {
+    let (view, touched) = view.fold(changes);
+    let mut secrets = changes.iter().filter(|change| change.key.kind == SECRET);
     let is_of_authority = secrets.any(|change| view.identities().any(|identity| keeps(identity, &change.key)));
     let touched = if is_of_authority { Touched::All } else { touched };
     (view, touched)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test that cannot go on fails")]
 
+mod addresses;
 mod admission;
 mod identity;
 mod propagation;

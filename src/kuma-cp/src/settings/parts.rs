@@ -90,6 +90,7 @@ impl Settings {
             idle_timeout: time("metrics.dataplane.idleTimeout"),
             backoff_base: time("general.certGenerationBaseBackoff"),
             backoff_max: time("general.certGenerationMaxBackoff"),
+            names_ttl: time("general.dnsCacheTTL"),
             ..actors::Settings::default()
         })
     }
