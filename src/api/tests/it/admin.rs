@@ -1,6 +1,7 @@
 //! Envoy's admin API through the control plane, over mutual TLS.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use api::{ApiState, Connection, DirectAdmin, Settings};
@@ -17,8 +18,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use store::{MemoryStore, Store, Txn};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -42,16 +43,26 @@ fn admin_tls(authority: &Authority) -> ServerConfig {
 async fn serve(listener: TcpListener, tls: ServerConfig) {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     while let Ok((stream, _)) = listener.accept().await {
-        let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-        let mut request = vec![0; 4096];
-        let read = stream.read(&mut request).await.unwrap();
-        let request = String::from_utf8_lossy(&request[..read]).into_owned();
-        let path = request.split_whitespace().nth(1).unwrap();
-        let body = json!({ "asked": path, "header": { "key": "authorization", "value": "t.o.k" } }).to_string();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
+        let Ok(stream) = acceptor.accept(stream).await else { continue };
+        answer(stream).await;
     }
+}
+
+async fn serve_socket(listener: UnixListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        answer(stream).await;
+    }
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut request = vec![0; 4096];
+    let read = stream.read(&mut request).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..read]).into_owned();
+    let path = request.split_whitespace().nth(1).unwrap();
+    let body = json!({ "asked": path, "header": { "key": "authorization", "value": "t.o.k" } }).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
 }
 
 async fn put(store: &MemoryStore, key: Key, spec: Value) {
@@ -110,4 +121,32 @@ async fn a_proxy_of_another_authority_is_not_believed() {
     let (status, _, body) = ask(&router, "stats").await;
     assert_eq!(status, 500, "{body}");
     assert!(body.contains("Internal Server Error"), "{body}");
+}
+
+/// A control plane with one dataplane on loopback, whose proxy told this admin socket.
+async fn control_plane_with_socket(socket: &Path) -> axum::Router {
+    let store = Arc::new(MemoryStore::new());
+    put(&store, Key::global(registry::MESH, "default"), json!({})).await;
+    let dataplane = json!({ "networking": { "address": "127.0.0.1", "inbound": [{ "port": 80 }] } });
+    put(&store, Key::new(registry::DATAPLANE, "default", "dp"), dataplane).await;
+    let insight = json!({ "metadata": { "dataplane.admin.socketPath": socket } });
+    put(&store, Key::new(registry::DATAPLANE_INSIGHT, "default", "dp"), insight).await;
+    let mut state = ApiState::new(Arc::clone(&store) as Arc<dyn Store>, Settings::default());
+    state.envoy_admin = Some(Arc::new(DirectAdmin::new(store, 9901)));
+    api::router(state)
+}
+
+#[tokio::test]
+async fn a_proxy_on_loopback_is_asked_at_its_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kuma-envoy-admin.sock");
+    tokio::spawn(serve_socket(UnixListener::bind(&socket).unwrap()));
+    let (status, _, body) = ask(&control_plane_with_socket(&socket).await, "clusters").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"asked\":\"/clusters\""), "{body}");
+
+    let other = dir.path().join("other.sock");
+    tokio::spawn(serve_socket(UnixListener::bind(&other).unwrap()));
+    let (status, _, body) = ask(&control_plane_with_socket(&other).await, "clusters").await;
+    assert_eq!(status, 500, "a proxy must not choose what is asked: {body}");
 }
