@@ -85,6 +85,17 @@ impl PolicyFrame {
     }
 }
 
+impl PolicyFrame {
+    /// What is left of a spec that cannot be read: whom it selects, everyone when that cannot be read
+    /// either, and one rule for all clients whose conf nobody can read.
+    pub(crate) fn unreadable(json: &str) -> Self {
+        let spec: Value = serde_json::from_str(json).unwrap_or_default();
+        let target = spec.get("targetRef").and_then(|target| TargetRef::deserialize(target).ok());
+        let rule = RuleItem { matches: Vec::new(), conf: Value::from("unreadable") };
+        Self { target_ref: target.unwrap_or_else(TargetRef::mesh), to: Vec::new(), rules: vec![rule], default: None }
+    }
+}
+
 fn to_item(kind: Kind, item: RawTo) -> ToItem {
     let conf = if kind == registry::MESH_HTTP_ROUTE {
         json!({ "rules": item.rules.unwrap_or_else(|| json!([])) })

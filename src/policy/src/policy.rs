@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 use model::kinds::target_ref::RefKind;
-use model::{Key, Resource};
+use model::{Key, Resource, registry};
 
 use crate::frame::{FrameError, PolicyFrame};
 use crate::target_ref::rank;
@@ -90,14 +90,25 @@ impl Policy {
     /// When its spec has not the shape of a policy.
     pub fn read(resource: &Arc<Resource>) -> Result<Self, FrameError> {
         let frame = PolicyFrame::decode(resource.key.kind, resource.spec.json())?;
-        Ok(Self {
+        Ok(Self::with_frame(resource, frame))
+    }
+
+    /// A stored policy that protects and cannot be read: it goes on selecting whom it selected, with a
+    /// conf that cannot be read, so that whoever applies it can fail closed. `None` for other kinds.
+    pub(crate) fn unreadable(resource: &Arc<Resource>) -> Option<Self> {
+        let protects = resource.key.kind == registry::MESH_TRAFFIC_PERMISSION;
+        protects.then(|| Self::with_frame(resource, PolicyFrame::unreadable(resource.spec.json())))
+    }
+
+    fn with_frame(resource: &Arc<Resource>, frame: PolicyFrame) -> Self {
+        Self {
             frame,
             kri: Kri::of(resource),
             origin: Origin::of(resource),
             role: Role::of(resource),
             shadow: resource.label("kuma.io/effect") == Some("shadow"),
             resource: Arc::clone(resource),
-        })
+        }
     }
 
     /// The name that decides between policies that are equal otherwise.

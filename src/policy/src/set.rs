@@ -50,10 +50,7 @@ impl PolicySet {
         let mut policies = Vec::new();
         let mut faults = Vec::new();
         for resource in resources.into_iter().filter(|resource| resource.key.kind == kind) {
-            match Policy::read(resource) {
-                Ok(policy) => policies.push(Arc::new(policy)),
-                Err(e) => faults.push(Fault { key: resource.key.clone(), message: e.to_string() }),
-            }
+            add(resource, &mut policies, &mut faults);
         }
         Self::sorted(kind, policies, faults)
     }
@@ -63,10 +60,8 @@ impl PolicySet {
     pub fn with(&self, key: &Key, after: Option<&Arc<Resource>>) -> Self {
         let mut policies: Vec<_> = self.policies.iter().filter(|p| p.resource.key != *key).cloned().collect();
         let mut faults: Vec<_> = self.faults.iter().filter(|fault| fault.key != *key).cloned().collect();
-        match after.map(Policy::read) {
-            Some(Ok(policy)) => policies.push(Arc::new(policy)),
-            Some(Err(e)) => faults.push(Fault { key: key.clone(), message: e.to_string() }),
-            None => {}
+        if let Some(after) = after {
+            add(after, &mut policies, &mut faults);
         }
         Self::sorted(self.kind, policies, faults)
     }
@@ -96,7 +91,7 @@ impl PolicySet {
         &self.policies
     }
 
-    /// Policies that could not be read; they are not in the set.
+    /// Policies that could not be read; they are not in the set, but for those that protect.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -128,5 +123,16 @@ impl PolicySet {
             }
         }
         matched
+    }
+}
+
+/// Reads a policy into the set that is made.
+fn add(resource: &Arc<Resource>, policies: &mut Vec<Arc<Policy>>, faults: &mut Vec<Fault>) {
+    match Policy::read(resource) {
+        Ok(policy) => policies.push(Arc::new(policy)),
+        Err(e) => {
+            faults.push(Fault { key: resource.key.clone(), message: e.to_string() });
+            policies.extend(Policy::unreadable(resource).map(Arc::new));
+        }
     }
 }

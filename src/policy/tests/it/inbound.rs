@@ -1,8 +1,11 @@
 //! Rules of inbounds.
 
+use std::sync::Arc;
+
+use model::registry;
 use serde_json::{Value, json};
 
-use crate::fixtures::{rules, timeout, web};
+use crate::fixtures::{book, resource, rules, timeout, web};
 
 fn spiffe(ty: &str, value: &str) -> Value {
     json!({"spiffeID": {"type": ty, "value": value}})
@@ -39,4 +42,22 @@ fn a_server_name_breaks_ties_between_identities() {
     let inbound = rules.inbound("10.0.0.1", 80).expect("rules");
     let order: Vec<_> = inbound.rules.iter().map(|rule| rule.conf.value()["n"].clone()).collect();
     assert_eq!(order, [json!(0), json!(1), json!(2)]);
+}
+
+#[test]
+fn a_permission_that_cannot_be_read_goes_on_selecting_and_others_do_not() {
+    let broken = json!({"targetRef": {"kind": "Dataplane", "labels": {"app": "web"}}, "rules": "all"});
+    let permission = resource(registry::MESH_TRAFFIC_PERMISSION, "mtp", &[], broken.clone());
+    let selected = rules(&[Arc::clone(&permission)], &[], &web(&["app=web"]));
+    let rule = &selected.inbound("10.0.0.1", 80).expect("rules").rules[0];
+    assert!(rule.matched.is_none());
+    assert!(rule.conf.typed::<Vec<u8>>().is_err(), "nobody can read it");
+    assert!(rules(&[Arc::clone(&permission)], &[], &web(&["app=db"])).inbound.is_empty());
+    assert_eq!(book(&[permission], &[]).faults().len(), 1);
+
+    let nowhere = resource(registry::MESH_TRAFFIC_PERMISSION, "mtp", &[], json!({"targetRef": 1, "rules": []}));
+    assert_eq!(rules(&[nowhere], &[], &web(&["app=db"])).inbound.len(), 2, "it could mean anyone");
+
+    let timeout = timeout("t", &[], broken);
+    assert!(rules(&[timeout], &[], &web(&["app=web"])).inbound.is_empty());
 }
