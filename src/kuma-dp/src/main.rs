@@ -13,6 +13,7 @@ mod http;
 mod lifecycle;
 mod log;
 mod machine;
+mod metrics;
 mod readiness;
 mod run;
 mod settings;

@@ -17,6 +17,7 @@ use crate::envoy::binary;
 use crate::envoy::process::Invocation;
 use crate::lifecycle::{Components, Drain, Signals};
 use crate::machine::{self, socket_path};
+use crate::metrics::{self, MetricsHandler, Scraper, SharedConfig};
 use crate::readiness::{self, Readiness};
 use crate::settings::flags::RunFlags;
 use crate::settings::{Settings, TransparentProxy, env};
@@ -80,6 +81,8 @@ struct Proxy {
     mesh: String,
     name: String,
     has_transparent_proxy: bool,
+    /// Whether traffic of this machine is known to be redirected into the proxy.
+    is_redirected: bool,
     work_dir: PathBuf,
     /// Removes the work directory at exit when it is ours.
     _temporary: Option<TempDir>,
@@ -112,12 +115,16 @@ async fn prepare(flags: RunFlags, log_level: &str) -> Result<Proxy> {
     })
     .await?;
     write_private(&work_dir.join("bootstrap.yaml"), bootstrap.yaml.as_bytes())?;
-    let has_transparent_proxy = settings.dataplane_runtime.transparent_proxy.is_some()
-        || resource.as_ref().is_none_or(|resource| resource.json.contains("\"transparentProxying\""));
+    let redirects = |resource: &DataplaneResource| resource.json.contains("\"transparentProxying\"");
+    let is_redirected =
+        settings.dataplane_runtime.transparent_proxy.is_some() || resource.as_ref().is_some_and(redirects);
+    // A Dataplane that only the control plane has may want redirection.
+    let has_transparent_proxy = is_redirected || resource.is_none();
     Ok(Proxy {
         mesh: settings.dataplane.mesh.clone(),
         name: settings.dataplane.name.clone(),
         has_transparent_proxy,
+        is_redirected,
         settings,
         work_dir,
         _temporary: temporary,
@@ -240,6 +247,9 @@ impl Proxy {
         if let Some((_, records)) = &self.dns {
             handlers.push(Box::new(DnsHandler { records: records.clone(), readiness: Arc::clone(readiness) }));
         }
+        let metrics_config = SharedConfig::default();
+        handlers.push(Box::new(MetricsHandler(Arc::clone(&metrics_config))));
+        self.add_metrics(components, admin, metrics_config)?;
         let interval = settings.dataplane_runtime.dynamic_configuration_refresh_interval;
         let fetcher = Fetcher::new(&socket_path(&work_dir, "kuma-mesh-metric-config"), interval, handlers)?;
         components.add("config-fetcher", fetcher.run(stop.clone()));
@@ -255,6 +265,23 @@ impl Proxy {
         let in_kubernetes = std::env::var_os("POD_NAME").is_some();
         let address = readiness::bind_address(admin, in_kubernetes, &self.bootstrap.dataplane_address, port);
         components.add("readiness-reporter", readiness::serve(Arc::clone(readiness), address, stop));
+        Ok(())
+    }
+
+    fn add_metrics(
+        &self,
+        components: &mut Components,
+        admin: Option<&AdminAddress>,
+        config: SharedConfig,
+    ) -> Result<()> {
+        let envoy = admin.map(|address| AdminClient::new(address, ADMIN_TIMEOUT)).transpose()?;
+        let address = &self.bootstrap.dataplane_address;
+        let scraper = Scraper::new(envoy, address, self.is_redirected, config, version::VERSION)?;
+        let stem = format!("kuma-mh-{}-{}", self.name, self.mesh);
+        let socket = PathBuf::from(socket_path(&self.work_dir.display().to_string(), &stem));
+        let stop = components.stop_token();
+        components
+            .add("metrics-hijacker", async move { metrics::hijacker::serve(Arc::new(scraper), &socket, stop).await });
         Ok(())
     }
 }

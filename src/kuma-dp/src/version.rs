@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is told to the control plane.
 pub(crate) fn build_info() -> Value {
