@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::health::v3::health_discovery_service_server::HealthDiscoveryServiceServer;
 use model::registry::MESH;
 use store::{Revision, Store};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use xds::{MeshView, PolicyFault};
 
 use crate::admission::ProxyId;
 use crate::ads::AdsService;
+use crate::health::{self, HealthService};
 use crate::insights;
 use crate::mesh;
 use crate::propagation::Propagation;
@@ -60,12 +62,21 @@ impl ControlPlane {
         let shared = Arc::new(Shared::new(settings, store, arbiters));
         shared.spawn(mesh::supervise(Arc::clone(&shared)));
         shared.spawn(insights::write(Arc::clone(&shared)));
+        if shared.settings.health.is_some() {
+            shared.spawn(health::follow(Arc::clone(&shared)));
+        }
         Self { shared }
     }
 
     /// The gRPC service that proxies connect to.
     pub fn ads(&self) -> AdsService {
         AdsService::new(Arc::clone(&self.shared))
+    }
+
+    /// The gRPC service to which proxies report health; `None` when they are not asked to.
+    pub fn health(&self) -> Option<HealthDiscoveryServiceServer<HealthService>> {
+        self.shared.settings.health?;
+        Some(HealthService::server(Arc::clone(&self.shared)))
     }
 
     /// The newest picture of a mesh and its revision; `None` before there is one.

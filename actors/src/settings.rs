@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::labels::Site;
 use xds::ViewSettings;
 use xds::generators::internal_addresses::InternalAddresses;
+use xds::health::HealthSettings;
 
 use crate::admission::Authentication;
 use crate::names::{Names, SystemNames};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub backoff_base: Duration,
     /// Longest pause after failures to issue an identity.
     pub backoff_max: Duration,
+    /// How proxies check their workloads; `None`: they are not asked to.
+    pub health: Option<HealthSettings>,
     /// How host names in addresses are looked up.
     pub names: Arc<dyn Names>,
     /// How long what was found of a host name is used before it is looked up again.
@@ -66,6 +69,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(300),
             backoff_base: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
+            health: Some(HealthSettings::default()),
             names: Arc::new(SystemNames),
             names_ttl: Duration::from_secs(10),
             issuers: None,

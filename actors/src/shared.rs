@@ -9,6 +9,7 @@ use store::Store;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Watchers;
 use crate::hub::Hub;
 use crate::identities::Identities;
 use crate::insights::Insights;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) arbiters: Arbiters,
     pub(crate) insights: Insights,
     pub(crate) identities: Identities,
+    pub(crate) watchers: Watchers,
     /// The control plane is going away: streams end, Dataplanes stay.
     pub(crate) draining: CancellationToken,
     /// Nothing is noted for insights any more.
@@ -44,6 +46,7 @@ impl Shared {
             arbiters,
             insights: Insights::default(),
             identities,
+            watchers: Watchers::default(),
             draining: CancellationToken::new(),
             last_write: CancellationToken::new(),
             all_written: CancellationToken::new(),

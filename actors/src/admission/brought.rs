@@ -1,9 +1,11 @@
 //! The Dataplane that a proxy brings along in its node metadata, and the labels that it is stored with.
 
-use model::labels::{self, Subject};
+use model::kinds::dataplane::Dataplane;
+use model::labels::{self, Subject, ZONE};
 use model::registry::DATAPLANE;
-use model::{Document, Labels, Spec};
+use model::{Document, Labels, Resource, Spec};
 use serde_json::{Map, Value};
+use xds::health;
 
 use super::proxy_id::ProxyId;
 use super::refusal::RegistrationError;
@@ -53,18 +55,23 @@ impl BroughtDataplane {
         Ok(Self { id, labels, spec })
     }
 
-    /// The spec as it is stored: a delegated gateway says in which zone it is.
-    pub(crate) fn stored_spec(&self, settings: &Settings) -> Result<Spec, RegistrationError> {
+    /// The spec as it is stored: a delegated gateway says in which zone it is, and inbounds that are
+    /// checked are what they were, or not ready.
+    pub(crate) fn stored_spec(
+        &self,
+        settings: &Settings,
+        stored: Option<&Resource>,
+    ) -> Result<Spec, RegistrationError> {
         let invalid = |why: serde_json::Error| RegistrationError::Invalid(why.to_string());
-        let mut raw: Value = serde_json::from_str(self.spec.json()).map_err(invalid)?;
-        let Some(gateway) = raw.pointer_mut("/networking/gateway").and_then(Value::as_object_mut) else {
-            return Ok(self.spec.clone());
-        };
-        let tags = gateway.entry("tags").or_insert_with(|| Value::Object(Map::new()));
-        if let Some(tags) = tags.as_object_mut() {
-            tags.insert("kuma.io/zone".to_owned(), settings.zone.as_ref().into());
+        let Some(given) = self.spec.get::<Dataplane>() else { return Ok(self.spec.clone()) };
+        let mut dataplane = given.clone();
+        if let Some(gateway) = dataplane.networking.as_mut().and_then(|networking| networking.gateway.as_mut()) {
+            gateway.tags.insert(ZONE.to_owned(), settings.zone.to_string());
         }
-        DATAPLANE.codec.admit(raw).map_err(|e| RegistrationError::Invalid(e.to_string()))
+        if settings.health.is_some() {
+            dataplane = health::brought(dataplane, stored.and_then(|stored| stored.spec()));
+        }
+        if dataplane == *given { Ok(self.spec.clone()) } else { Spec::of(dataplane).map_err(invalid) }
     }
 
     /// The labels as they are stored: given and computed ones.
@@ -113,7 +120,7 @@ mod tests {
             .to_string(),
         )
         .unwrap();
-        let spec = brought.stored_spec(&Settings { zone: "east".into(), ..Settings::default() }).unwrap();
+        let spec = brought.stored_spec(&Settings { zone: "east".into(), ..Settings::default() }, None).unwrap();
         assert!(spec.json().contains(r#""kuma.io/zone":"east""#), "{}", spec.json());
     }
 

@@ -79,6 +79,11 @@ pub(crate) async fn admit(
     Ok(Admitted { seat, metadata: Arc::new(metadata), raw_metadata: Arc::new(raw) })
 }
 
+/// Checks that a stream may report the health of a stored Dataplane.
+pub(crate) fn admit_reporter(shared: &Shared, headers: &HeaderMap, id: &ProxyId) -> Result<(), Refusal> {
+    authenticate(shared, &shared.store.snapshot(), &credential(headers)?, Ok(id), None)
+}
+
 /// Checks that a later request of a stream still speaks for its proxy.
 pub(crate) fn check_node(authenticated: &ProxyId, request: &DeltaDiscoveryRequest) -> Result<(), Refusal> {
     let received = request.node.as_ref().map_or("", |node| &node.id);

@@ -27,12 +27,12 @@ pub(crate) async fn register(
     let key = brought.id.dataplane();
     let mesh = Key::global(MESH, &brought.id.mesh);
     let labels = brought.stored_labels(&shared.settings);
-    let spec = brought.stored_spec(&shared.settings)?;
     for _ in 0..ATTEMPTS_MAX {
         let state = shared.store.snapshot();
         if state.get(&mesh).is_none() {
             return Err(RegistrationError::NoMesh(brought.id.mesh.to_string()));
         }
+        let spec = brought.stored_spec(&shared.settings, state.get(&key).map(|stored| &**stored))?;
         let txn = match state.get(&key) {
             None => Txn::new().require_absent(key.clone()),
             Some(stored) => {

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod admission;
+mod health;
 mod identity;
 mod propagation;
 mod streams;

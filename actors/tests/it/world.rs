@@ -54,7 +54,7 @@ impl World {
         let control_plane = ControlPlane::start(Arc::clone(&store) as Arc<dyn Store>, settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = Server::builder().add_service(control_plane.ads());
+        let server = Server::builder().add_service(control_plane.ads()).add_optional_service(control_plane.health());
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let world = Self { store, control_plane, address };
         world.put(MESH, "default", json!({})).await;

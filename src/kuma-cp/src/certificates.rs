@@ -14,9 +14,10 @@ use arc_swap::ArcSwap;
 use identity::x509::{CertificatePair, SelfSignedServer, generate_self_signed};
 use model::Timestamp;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
@@ -102,22 +103,38 @@ fn read(files: &TlsSettings) -> Result<Loaded> {
     Ok(Loaded { key: Arc::new(key), pem, modified })
 }
 
-/// The TLS configuration of a server: no client certificates, HTTP/2 and HTTP/1.1.
+/// The TLS configuration of a server. With a file of CAs, clients must show a certificate of one of them.
 ///
 /// # Errors
-/// When the configured versions leave none.
+/// When the configured versions leave none, or the file holds no CA.
 pub(crate) fn server_config(
     certificate: Arc<ServedCertificate>,
+    client_ca_file: Option<&Path>,
     settings: &Settings,
     section: &str,
 ) -> Result<ServerConfig> {
     let versions = protocol_versions(settings, section)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&versions)?;
+    let builder = match client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(file) => builder.with_client_cert_verifier(client_verifier(file, section)?),
+    };
+    let mut config = builder.with_cert_resolver(certificate);
+    // Proxies speak HTTP/2; the other servers speak what Kuma's speak.
+    config.alpn_protocols = if section == "dpServer" { vec![b"h2".to_vec()] } else { Vec::new() };
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
+}
+
+fn client_verifier(file: &Path, section: &str) -> Result<Arc<dyn ClientCertVerifier>> {
+    let context = || format!("{section}.tlsCaFile: could not read the CAs of clients from {}", file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).with_context(context)? {
+        roots.add(certificate.with_context(context)?).with_context(context)?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().with_context(context)
 }
 
 fn protocol_versions(settings: &Settings, section: &str) -> Result<Vec<&'static SupportedProtocolVersion>> {
@@ -210,7 +227,7 @@ mod tests {
         assert_eq!(general(&settings).unwrap(), files);
         let served = ServedCertificate::load(files).unwrap();
         assert_eq!(served.pem(), first);
-        server_config(served, &settings, "dpServer").unwrap();
+        server_config(served, None, &settings, "dpServer").unwrap();
         assert!(own_hosts().contains(&"127.0.0.1".to_owned()));
     }
 

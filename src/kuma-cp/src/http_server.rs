@@ -1,4 +1,5 @@
-//! A bound HTTP server: HTTP/1.1 and HTTP/2, plain or with TLS, drained gracefully at the end.
+//! A bound HTTP server: HTTP/1.1, and HTTP/2 where proxies connect, plain or with TLS, drained
+//! gracefully at the end.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -16,9 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use crate::readiness::Part;
 use crate::settings::Listener;
+use crate::timed_stream::{Busy, Patience, TimedStream};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,10 +38,22 @@ pub(crate) struct Manner {
     pub(crate) name: &'static str,
     /// TLS, or plain.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// How long a client may take to send its headers.
-    pub(crate) read_header_timeout: Duration,
+    /// Which versions of HTTP it speaks.
+    pub(crate) versions: Versions,
     /// How long open requests may take once the server drains.
     pub(crate) drain_timeout: Duration,
+}
+
+/// Versions of HTTP, and the patience with their clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Versions {
+    /// HTTP/1.1.
+    One(Patience),
+    /// HTTP/1.1 and HTTP/2, whose streams may be silent forever.
+    Both {
+        /// How long a client of HTTP/1.1 may take to send its headers.
+        read_header_timeout: Duration,
+    },
 }
 
 /// A server whose port is bound; nothing is served yet.
@@ -146,12 +162,40 @@ async fn serve_io<S>(
     let connection = api::Connection { peer, tls: manner.tls.is_some() };
     let service = router.layer(axum::Extension(connection));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Some(manner.read_header_timeout));
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
-    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(served.into_owned()).await {
+    builder.http1().timer(TokioTimer::new());
+    let served = match manner.versions {
+        Versions::One(patience) => {
+            let busy = Busy::default();
+            let stream = TimedStream::new(stream, patience, busy.clone());
+            // The stream keeps the time: hyper's own limit holds between requests as well.
+            builder.http1().header_read_timeout(None);
+            let service = tower::service_fn(move |request| answer(service.clone(), request, busy.clone()));
+            let builder = builder.http1_only();
+            let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            watcher.watch(served.into_owned()).await
+        }
+        Versions::Both { read_header_timeout } => {
+            builder.http1().header_read_timeout(Some(read_header_timeout));
+            builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
+            let service = TowerToHyperService::new(service);
+            watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()).await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!(server = manner.name, %peer, %error, "connection ended");
     }
+}
+
+/// Answers a request whose client is not timed meanwhile.
+async fn answer(
+    router: Router,
+    request: Request<hyper::body::Incoming>,
+    busy: Busy,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    busy.begin();
+    let response = router.oneshot(request).await;
+    busy.end();
+    response
 }
 
 #[cfg(test)]
@@ -164,7 +208,8 @@ mod tests {
     use crate::readiness::Readiness;
 
     fn manner(drain_timeout: Duration) -> Manner {
-        Manner { name: "test server", tls: None, read_header_timeout: Duration::from_secs(5), drain_timeout }
+        let patience = Patience { head: Some(Duration::from_secs(5)), ..Patience::default() };
+        Manner { name: "test server", tls: None, versions: Versions::One(patience), drain_timeout }
     }
 
     fn anywhere() -> Listener {

@@ -15,6 +15,7 @@ mod readiness;
 mod run;
 mod settings;
 mod store;
+mod timed_stream;
 mod version;
 mod vitals;
 

@@ -16,11 +16,12 @@ use tokio_util::task::TaskTracker;
 use crate::certificates::{self, ServedCertificate, hostname, server_config};
 use crate::diagnostics::Diagnostics;
 use crate::dp_server::{BootstrapService, ServerNames};
-use crate::http_server::{Bound, Manner};
+use crate::http_server::{Bound, Manner, Versions};
 use crate::log_levels::LogLevels;
 use crate::readiness::{Part, Readiness};
 use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
+use crate::timed_stream::Patience;
 use crate::version::VERSION;
 use crate::{defaults, diagnostics, dp_server, limits, vitals};
 
@@ -115,14 +116,14 @@ impl Parts {
         let conf = &settings.diagnostics;
         let tls = if conf.tls_enabled {
             let certificate = self.certificate(conf.tls.as_ref(), settings)?;
-            Some(Arc::new(server_config(certificate, settings, "diagnostics")?))
+            Some(Arc::new(server_config(certificate, None, settings, "diagnostics")?))
         } else {
             None
         };
         let manner = Manner {
             name: "diagnostics server",
             tls,
-            read_header_timeout: Duration::from_secs(1),
+            versions: Versions::One(Patience { head: Some(Duration::from_secs(1)), ..Patience::default() }),
             drain_timeout: Duration::from_secs(1),
         };
         let bound = Bound::bind(&conf.listener, manner).await?;
@@ -157,7 +158,8 @@ async fn bind(
     }
     if let Some(listener) = &settings.api.https {
         let certificate = parts.certificate(settings.api.tls.as_ref(), settings)?;
-        let tls = Some(Arc::new(server_config(certificate, settings, "apiServer.https")?));
+        let clients = settings.api.client_ca_file.as_deref();
+        let tls = Some(Arc::new(server_config(certificate, clients, settings, "apiServer.https")?));
         let bound = Bound::bind(listener, api_manner(settings, "API server (HTTPS)", tls)).await?;
         servers.push(parts.serve("API server (HTTPS)", bound, api));
     }
@@ -168,8 +170,7 @@ async fn bind(
 }
 
 fn api_manner(settings: &Settings, name: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Manner {
-    let read_header_timeout = settings.api.read_header_timeout;
-    Manner { name, tls, read_header_timeout, drain_timeout: API_DRAIN_TIMEOUT }
+    Manner { name, tls, versions: Versions::One(settings.api.patience), drain_timeout: API_DRAIN_TIMEOUT }
 }
 
 async fn bind_dp_server(
@@ -190,8 +191,8 @@ async fn bind_dp_server(
     }
     let manner = Manner {
         name: "dataplane server",
-        tls: Some(Arc::new(server_config(Arc::clone(&certificate), settings, "dpServer")?)),
-        read_header_timeout: conf.read_header_timeout,
+        tls: Some(Arc::new(server_config(Arc::clone(&certificate), None, settings, "dpServer")?)),
+        versions: Versions::Both { read_header_timeout: conf.read_header_timeout },
         drain_timeout: conf.graceful_shutdown_timeout,
     };
     let bound = Bound::bind(&conf.listener, manner).await?;
@@ -201,8 +202,11 @@ async fn bind_dp_server(
         params,
         token_required: conf.authentication != "none",
     };
-    let grpc = tonic::service::Routes::new(proxies.ads()).into_axum_router();
-    let router = dp_server::router(Arc::new(bootstrap), grpc);
+    let mut grpc = tonic::service::Routes::new(proxies.ads());
+    if let Some(health) = proxies.health() {
+        grpc = grpc.add_service(health);
+    }
+    let router = dp_server::router(Arc::new(bootstrap), grpc.into_axum_router());
     Ok(parts.serve("dataplane server", bound, router))
 }
 

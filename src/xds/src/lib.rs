@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod encode;
 pub mod envoy;
 pub mod generators;
+pub mod health;
 pub mod inspect;
 pub mod json;
 pub mod names;

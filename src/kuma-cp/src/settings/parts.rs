@@ -6,6 +6,7 @@ use actors::duties::settings::LabelPropagation;
 use xds::ViewSettings;
 use xds::bootstrap::BootstrapParams;
 use xds::generators::internal_addresses::InternalAddresses;
+use xds::health::HealthSettings;
 
 use super::SettingsError;
 use super::typed::{Mode, Settings, StoreSettings};
@@ -27,8 +28,7 @@ impl Settings {
             xds_connect_timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             xds_grpc_max_receive_message_bytes: number("xdsGrpcMaxReceiveMessageBytes"),
             xds_host_is_ipv4_only: false,
-            // Envoy would ask for a service that this control plane does not have.
-            hds_enabled: false,
+            hds_enabled: self.tree.flag("dpServer.hds.enabled"),
             reloadable_tokens: self.tree.flag("dpServer.authn.enableReloadableTokens"),
             ca_pem: String::new(),
         }
@@ -90,9 +90,23 @@ impl Settings {
             idle_timeout: time("metrics.dataplane.idleTimeout"),
             backoff_base: time("general.certGenerationBaseBackoff"),
             backoff_max: time("general.certGenerationMaxBackoff"),
+            health: tree.flag("dpServer.hds.enabled").then(|| self.health()),
             names_ttl: time("general.dnsCacheTTL"),
             ..actors::Settings::default()
         })
+    }
+
+    fn health(&self) -> HealthSettings {
+        let time = |key: &str| self.tree.time(&format!("dpServer.hds.{key}")).to_std();
+        let count = |key: &str| u32::try_from(self.tree.number(&format!("dpServer.hds.{key}"))).unwrap_or(1);
+        HealthSettings {
+            report_interval: time("interval"),
+            timeout: time("checkDefaults.timeout"),
+            interval: time("checkDefaults.interval"),
+            no_traffic_interval: time("checkDefaults.noTrafficInterval"),
+            healthy_threshold: count("checkDefaults.healthyThreshold"),
+            unhealthy_threshold: count("checkDefaults.unhealthyThreshold"),
+        }
     }
 
     /// What shapes pictures of meshes, for the API: `base` is what the site says.

@@ -10,6 +10,7 @@ use model::labels::Site;
 
 use super::SettingsError;
 use super::tree::Tree;
+use crate::timed_stream::Patience;
 
 /// Everything, checked.
 #[derive(Clone, Debug)]
@@ -115,10 +116,12 @@ pub(crate) struct ApiSettings {
     pub(crate) tls: Option<TlsSettings>,
     /// Public keys of user tokens.
     pub(crate) user_token_keys: Vec<PublicKeyEntry>,
+    /// CAs of clients, when clients must show a certificate.
+    pub(crate) client_ca_file: Option<PathBuf>,
     /// `apiServer.authn.tokens.bootstrapAdminToken`.
     pub(crate) bootstrap_admin_token: bool,
-    /// How long a client may take to send its headers.
-    pub(crate) read_header_timeout: Duration,
+    /// How long a client may take.
+    pub(crate) patience: Patience,
 }
 
 /// The server of proxies.
@@ -307,8 +310,31 @@ fn api(tree: &Tree) -> Result<ApiSettings, SettingsError> {
         tls: tls(tree, "apiServer.https"),
         user_token_keys: public_keys(tree, "apiServer.authn.tokens.validator.publicKeys")?,
         bootstrap_admin_token: tree.flag("apiServer.authn.tokens.bootstrapAdminToken"),
-        read_header_timeout: tree.time("apiServer.readHeaderTimeout").to_std(),
+        client_ca_file: client_ca_file(tree)?,
+        patience: Patience {
+            head: limit(tree, "apiServer.readHeaderTimeout"),
+            idle: limit(tree, "apiServer.idleTimeout"),
+            write: limit(tree, "apiServer.writeTimeout"),
+        },
     })
+}
+
+/// A limit of time; zero stands for none.
+fn limit(tree: &Tree, key: &str) -> Option<Duration> {
+    Some(tree.time(key).to_std()).filter(|limit| !limit.is_zero())
+}
+
+fn client_ca_file(tree: &Tree) -> Result<Option<PathBuf>, SettingsError> {
+    if !tree.flag("apiServer.https.requireClientCert") {
+        return Ok(None);
+    }
+    match tree.text("apiServer.https.tlsCaFile") {
+        "" => {
+            let why = "apiServer.https.tlsCaFile: expected the CAs of clients, as requireClientCert is set";
+            Err(SettingsError::Invalid(why.to_owned()))
+        }
+        file => Ok(Some(file.into())),
+    }
 }
 
 fn dp_server(tree: &Tree) -> Result<DpServerSettings, SettingsError> {

@@ -8,7 +8,7 @@ use model::{Kind, Resource, registry};
 use policy::Rules;
 
 use super::{ProxyInputs, outbounds};
-use crate::bootstrap::{self, Feature, RedirectPort, TransparentProxyConfig};
+use crate::bootstrap::{self, Feature, ProxyMetadata, RedirectPort, TransparentProxyConfig};
 use crate::generators::dataplane::{inbounds, zone_listeners};
 use crate::generators::inbound::Inbound;
 use crate::generators::internal_addresses::InternalAddresses;
@@ -51,8 +51,7 @@ impl<'a> Proxy<'a> {
         rules: Arc<BTreeMap<Kind, Rules>>,
     ) -> Self {
         let networking = entry.spec.networking.as_ref();
-        let redirection = networking.and_then(|n| n.transparent_proxying.as_ref()).map(of_dataplane);
-        let redirection = inputs.metadata.effective_transparent_proxy(redirection.unwrap_or_default());
+        let redirection = redirection_of(&entry.spec, &inputs.metadata);
         let is_transparent = redirection.enabled(entry.spec.address());
         let binds_outbounds = inputs.metadata.has(Feature::BindOutbounds);
         let identity = inputs.identity.as_ref().map(|identity| identity.tls());
@@ -139,6 +138,12 @@ impl<'a> Proxy<'a> {
 fn zone_origins(spec: &Dataplane) -> BTreeSet<Origin> {
     let kinds = [(ListenerType::ZoneIngress, Origin::Ingress), (ListenerType::ZoneEgress, Origin::Egress)];
     kinds.into_iter().filter(|(kind, _)| !zone_listeners(spec, *kind).is_empty()).map(|(_, origin)| origin).collect()
+}
+
+/// The redirection in force for a proxy.
+pub(crate) fn redirection_of(spec: &Dataplane, metadata: &ProxyMetadata) -> TransparentProxyConfig {
+    let described = spec.networking.as_ref().and_then(|networking| networking.transparent_proxying.as_ref());
+    metadata.effective_transparent_proxy(described.map(of_dataplane).unwrap_or_default())
 }
 
 /// The redirection that a Dataplane describes.

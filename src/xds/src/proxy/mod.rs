@@ -27,6 +27,7 @@ use std::sync::Arc;
 use model::{Kind, registry};
 use policy::Rules;
 
+pub(crate) use derived::redirection_of;
 pub use inputs::{IdentitySource, ProxyInputs, WorkloadIdentity};
 pub use memo::Memo;
 pub use shared::Counters;

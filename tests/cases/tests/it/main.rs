@@ -4,6 +4,7 @@ mod bootstrap;
 mod documents;
 mod envoyconfig;
 mod generator;
+mod health;
 mod kumactl;
 mod matchers;
 mod rest;
