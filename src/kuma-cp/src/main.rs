@@ -11,6 +11,7 @@ mod http_server;
 mod limits;
 mod log;
 mod log_levels;
+mod mads;
 mod readiness;
 mod run;
 mod settings;

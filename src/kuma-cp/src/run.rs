@@ -23,7 +23,7 @@ use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
 use crate::timed_stream::Patience;
 use crate::version::VERSION;
-use crate::{defaults, diagnostics, dp_server, limits, vitals};
+use crate::{defaults, diagnostics, dp_server, limits, mads, vitals};
 
 /// How long requests of the API may take once it drains.
 const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,12 +165,47 @@ async fn bind(
     }
     if let Some(proxies) = proxies {
         servers.push(bind_dp_server(settings, store, proxies, parts).await?);
+        servers.extend(bind_mads(settings, store, proxies, parts).await?);
     }
     Ok(servers)
 }
 
 fn api_manner(settings: &Settings, name: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Manner {
     Manner { name, tls, versions: Versions::One(settings.api.patience), drain_timeout: API_DRAIN_TIMEOUT }
+}
+
+/// Binds the server of monitoring assignments. It is no part without which a control plane is none: when
+/// its port is taken the rest is served.
+async fn bind_mads(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    proxies: &ControlPlane,
+    parts: &mut Parts,
+) -> Result<Option<Server>> {
+    const NAME: &str = "monitoring assignment server";
+    let Some(conf) = settings.mads.as_ref().filter(|_| !settings.kubernetes) else { return Ok(None) };
+    let tls = if conf.tls_enabled {
+        let certificate = parts.certificate(conf.tls.as_ref(), settings)?;
+        Some(Arc::new(server_config(certificate, None, settings, "monitoringAssignmentServer")?))
+    } else {
+        None
+    };
+    let patience = Patience { head: Some(Duration::from_secs(1)), ..Patience::default() };
+    let manner = Manner { name: NAME, tls, versions: Versions::One(patience), drain_timeout: Duration::from_secs(1) };
+    let bound = match Bound::bind(&conf.listener, manner).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "Prometheus cannot discover proxies here");
+            return Ok(None);
+        }
+    };
+    let mads = mads::Mads {
+        store: Arc::clone(store),
+        proxies: proxies.clone(),
+        fetch_timeout: conf.fetch_timeout,
+        refresh_interval: conf.refresh_interval,
+    };
+    Ok(Some(parts.serve(NAME, bound, mads::router(mads))))
 }
 
 async fn bind_dp_server(

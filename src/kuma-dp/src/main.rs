@@ -14,6 +14,7 @@ mod lifecycle;
 mod log;
 mod machine;
 mod metrics;
+mod otel;
 mod readiness;
 mod run;
 mod settings;

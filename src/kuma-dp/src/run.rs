@@ -18,6 +18,7 @@ use crate::envoy::process::Invocation;
 use crate::lifecycle::{Components, Drain, Signals};
 use crate::machine::{self, socket_path};
 use crate::metrics::{self, MetricsHandler, Scraper, SharedConfig};
+use crate::otel::{self, OtelHandler, SharedPlan};
 use crate::readiness::{self, Readiness};
 use crate::settings::flags::RunFlags;
 use crate::settings::{Settings, TransparentProxy, env};
@@ -249,7 +250,9 @@ impl Proxy {
         }
         let metrics_config = SharedConfig::default();
         handlers.push(Box::new(MetricsHandler(Arc::clone(&metrics_config))));
-        self.add_metrics(components, admin, metrics_config)?;
+        let telemetry = SharedPlan::default();
+        handlers.push(Box::new(OtelHandler(Arc::clone(&telemetry))));
+        self.add_metrics(components, admin, metrics_config, telemetry)?;
         let interval = settings.dataplane_runtime.dynamic_configuration_refresh_interval;
         let fetcher = Fetcher::new(&socket_path(&work_dir, "kuma-mesh-metric-config"), interval, handlers)?;
         components.add("config-fetcher", fetcher.run(stop.clone()));
@@ -273,15 +276,16 @@ impl Proxy {
         components: &mut Components,
         admin: Option<&AdminAddress>,
         config: SharedConfig,
+        telemetry: SharedPlan,
     ) -> Result<()> {
         let envoy = admin.map(|address| AdminClient::new(address, ADMIN_TIMEOUT)).transpose()?;
         let address = &self.bootstrap.dataplane_address;
-        let scraper = Scraper::new(envoy, address, self.is_redirected, config, version::VERSION)?;
+        let scraper = Arc::new(Scraper::new(envoy, address, self.is_redirected, config, version::VERSION)?);
         let stem = format!("kuma-mh-{}-{}", self.name, self.mesh);
         let socket = PathBuf::from(socket_path(&self.work_dir.display().to_string(), &stem));
         let stop = components.stop_token();
-        components
-            .add("metrics-hijacker", async move { metrics::hijacker::serve(Arc::new(scraper), &socket, stop).await });
+        components.add("otel-pipe", otel::run(telemetry, Arc::clone(&scraper), stop.clone()));
+        components.add("metrics-hijacker", async move { metrics::hijacker::serve(scraper, &socket, stop).await });
         Ok(())
     }
 }

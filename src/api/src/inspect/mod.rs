@@ -32,7 +32,10 @@ pub(crate) fn add(routes: &mut Routes) {
     routes.get("/meshes/{mesh}/meshservices/{name}/_dataplanes", proxies::of_service);
     for kind in meta::served().filter(|kind| kind.is_policy) {
         let of_policy = |rest: &str| format!("/meshes/{{mesh}}/{}/{{name}}/{rest}", kind.path);
-        routes.get(&of_policy("_resources/dataplanes"), move |call| proxies::of_policy(call, kind));
+        // The second is what Kuma's command line asks for.
+        for path in ["_resources/dataplanes", "-resources/dataplanes"] {
+            routes.get(&of_policy(path), move |call| proxies::of_policy(call, kind));
+        }
         routes.get(&of_policy("dataplanes"), move |call| proxies::attached_to(call, kind));
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) dp_server: DpServerSettings,
     /// Health and metrics.
     pub(crate) diagnostics: DiagnosticsSettings,
+    /// Discovery for Prometheus, when it is enabled.
+    pub(crate) mads: Option<MadsSettings>,
     /// `access.static`.
     pub(crate) access: AccessRules,
     /// `defaults.skipMeshCreation`.
@@ -152,6 +154,21 @@ pub(crate) struct DiagnosticsSettings {
     pub(crate) tls: Option<TlsSettings>,
 }
 
+/// Discovery for Prometheus.
+#[derive(Clone, Debug)]
+pub(crate) struct MadsSettings {
+    /// Where it listens.
+    pub(crate) listener: Listener,
+    /// Whether with TLS.
+    pub(crate) tls_enabled: bool,
+    /// Its certificate, when it has one of its own.
+    pub(crate) tls: Option<TlsSettings>,
+    /// How long a client waits for news that does not say.
+    pub(crate) fetch_timeout: Duration,
+    /// How often a client that waits looks at most.
+    pub(crate) refresh_interval: Duration,
+}
+
 /// All interfaces, by both families where the machine has both. Envoy asks IPv6 first.
 const ANY: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
@@ -174,6 +191,7 @@ impl Settings {
                 tls_enabled: tree.flag("diagnostics.tlsEnabled"),
                 tls: tls(&tree, "diagnostics"),
             },
+            mads: mads(&tree),
             access: access(&tree),
             skip_mesh_creation: tree.flag("defaults.skipMeshCreation"),
             skip_tenant_resources: tree.flag("defaults.skipTenantResources"),
@@ -316,6 +334,17 @@ fn api(tree: &Tree) -> Result<ApiSettings, SettingsError> {
             idle: limit(tree, "apiServer.idleTimeout"),
             write: limit(tree, "apiServer.writeTimeout"),
         },
+    })
+}
+
+fn mads(tree: &Tree) -> Option<MadsSettings> {
+    const SECTION: &str = "monitoringAssignmentServer";
+    tree.flag("monitoringAssignmentServer.enabled").then(|| MadsSettings {
+        listener: listener(tree, ANY, "monitoringAssignmentServer.port"),
+        tls_enabled: tree.flag("monitoringAssignmentServer.tlsEnabled"),
+        tls: tls(tree, SECTION),
+        fetch_timeout: tree.time("monitoringAssignmentServer.defaultFetchTimeout").to_std(),
+        refresh_interval: tree.time("monitoringAssignmentServer.assignmentRefreshInterval").to_std(),
     })
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use model::kinds::duration::GoDuration;
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -17,6 +19,7 @@ pub(crate) struct Config {
     pub(super) selection: Selection,
     pub(super) include_unused: bool,
     pub(super) extra_labels: BTreeMap<String, String>,
+    exports: Vec<(String, Duration)>,
 }
 
 impl Default for Config {
@@ -51,18 +54,45 @@ struct Observability {
 #[serde(rename_all = "camelCase", default)]
 struct Metrics {
     applications: Option<Vec<Application>>,
+    backends: Option<Vec<Backend>>,
     sidecar: Option<Sidecar>,
     extra_labels: Option<BTreeMap<String, String>>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Backend {
+    open_telemetry: Option<Export>,
+}
+
+/// A listener of Envoy that leads to a collector.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Export {
+    endpoint: String,
+    refresh_interval: Option<GoDuration>,
+}
+
+/// How often metrics are sent when nothing is said.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+
 impl Config {
+    /// The sockets of Envoy to which metrics are sent, and how often.
+    pub(crate) fn exports(&self) -> Vec<(String, Duration)> {
+        self.exports.clone()
+    }
+
     fn of(metrics: Metrics) -> Self {
         let sidecar = metrics.sidecar.unwrap_or_default();
+        let exports = metrics.backends.into_iter().flatten().filter_map(|backend| backend.open_telemetry);
+        let exports = exports
+            .map(|export| (export.endpoint, export.refresh_interval.map_or(REFRESH_INTERVAL, GoDuration::to_std)));
         Self {
             applications: metrics.applications.unwrap_or_default(),
             selection: Selection::of(&sidecar),
             include_unused: sidecar.include_unused,
             extra_labels: metrics.extra_labels.unwrap_or_default(),
+            exports: exports.collect(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// What a family of metrics measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FamilyKind {
+pub(crate) enum FamilyKind {
     Counter,
     Gauge,
     Histogram,
@@ -47,29 +47,29 @@ impl FamilyKind {
 
 /// One line: a sample of a series.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// Name with the suffix that histograms and summaries have.
-    pub(super) name: String,
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) value: f64,
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: f64,
     /// Milliseconds since 1970, when the line says so.
-    pub(super) timestamp: Option<i64>,
+    pub(crate) timestamp: Option<i64>,
 }
 
 impl Sample {
     /// The value of a label.
-    pub(super) fn label(&self, name: &str) -> Option<&str> {
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// All samples of one metric.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Family {
-    pub(super) name: String,
-    pub(super) help: Option<String>,
-    pub(super) kind: FamilyKind,
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) help: Option<String>,
+    pub(crate) kind: FamilyKind,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// A text that is not in Prometheus' format.

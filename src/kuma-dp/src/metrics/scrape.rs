@@ -1,9 +1,11 @@
 //! Asks Envoy and the workloads for their metrics.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
 
 use super::clusters;
 use super::config::{Application, Config, SharedConfig};
@@ -51,9 +53,19 @@ impl Scraper {
         Ok(Self { envoy, applications, address, config, version })
     }
 
-    /// The metrics as the configuration wants them. Targets that do not answer are left out.
+    /// Hears of changes of the configuration.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// The metrics as the configuration wants them, in Prometheus' format.
     pub(super) async fn metrics(&self) -> String {
-        let config = std::sync::Arc::clone(&self.config.borrow());
+        exposition::write(&self.families().await)
+    }
+
+    /// The metrics as the configuration wants them. Targets that do not answer are left out.
+    pub(crate) async fn families(&self) -> Vec<Family> {
+        let config = Arc::clone(&self.config.borrow());
         let envoy = async {
             let unused = if config.include_unused { "" } else { "&usedonly=" };
             let path = format!("/stats?format=prometheus&text_readouts={unused}");
@@ -69,7 +81,7 @@ impl Scraper {
         };
         let (mut families, own) = tokio::join!(applications, envoy);
         families.extend(own);
-        exposition::write(&convert(families, &config.extra_labels, &self.version))
+        convert(families, &config.extra_labels, &self.version)
     }
 
     /// Envoy's metrics as it tells them, with the clones of clusters joined.
@@ -118,6 +130,6 @@ impl Config {
     /// The parsed configuration, for tests.
     #[cfg(test)]
     pub(super) fn shared(self) -> SharedConfig {
-        std::sync::Arc::new(tokio::sync::watch::Sender::new(std::sync::Arc::new(self)))
+        Arc::new(watch::Sender::new(Arc::new(self)))
     }
 }
