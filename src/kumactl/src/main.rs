@@ -22,6 +22,7 @@ use crate::config::ConfigFile;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -77,6 +78,17 @@ async fn execute(cli: Cli) -> Result<()> {
         Command::Get(flags) => commands::get::run(&flags, &checked(client()?).await, now).await,
         Command::Inspect(flags) => commands::inspect::run(&flags, &checked(client()?).await, now).await,
     }
+}
+
+/// A reader that has seen enough (`| head`) is no fault: printing to it panics, and that ends quietly.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        others(panic);
+    }));
 }
 
 /// A client of the active control plane.

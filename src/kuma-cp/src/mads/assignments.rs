@@ -50,7 +50,7 @@ fn assignment(view: &MeshView, entry: &DataplaneEntry, prometheus: &Prometheus) 
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     let port = if prometheus.port == 0 { DEFAULT_PORT } else { prometheus.port };
     let path = if prometheus.path.is_empty() { DEFAULT_PATH } else { &prometheus.path };
-    let provides_tls = prometheus.tls.as_ref().is_some_and(|tls| tls.mode == Some(PrometheusTlsMode::ProvidedTLS));
+    let provides_tls = prometheus.tls.as_ref().is_some_and(|tls| tls.mode == Some(PrometheusTlsMode::ProvidedTls));
     let document = json!({
         "@type": TYPE,
         "mesh": &**view.mesh(),

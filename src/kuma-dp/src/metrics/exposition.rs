@@ -45,12 +45,15 @@ impl FamilyKind {
     }
 }
 
+/// Names and values, as written.
+pub(crate) type Labels = Vec<(String, String)>;
+
 /// One line: a sample of a series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
     /// Name with the suffix that histograms and summaries have.
     pub(crate) name: String,
-    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) labels: Labels,
     pub(crate) value: f64,
     /// Milliseconds since 1970, when the line says so.
     pub(crate) timestamp: Option<i64>,
@@ -158,7 +161,7 @@ fn parse_sample(line: &str) -> Result<Sample, &'static str> {
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn parse_labels(text: &str) -> Result<(Vec<(String, String)>, &str), &'static str> {
+fn parse_labels(text: &str) -> Result<(Labels, &str), &'static str> {
     let mut labels = Vec::new();
     let mut rest = text.trim_start();
     loop {
@@ -240,8 +243,8 @@ fn write_sample(text: &mut String, sample: &Sample) {
     text.push('\n');
 }
 
-/// From this exponent on, numbers are written with it.
-const EXPONENT_MIN: i32 = 6;
+/// Exponents of numbers that are written without one.
+const PLAIN_EXPONENTS: std::ops::Range<i32> = -4..6;
 
 /// The shortest text of a number as Go writes it: with an exponent from a million on.
 pub(super) fn number(value: f64) -> String {
@@ -254,7 +257,7 @@ pub(super) fn number(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if value != 0.0 && (exponent < -4 || exponent >= EXPONENT_MIN) {
+    if value != 0.0 && !PLAIN_EXPONENTS.contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }

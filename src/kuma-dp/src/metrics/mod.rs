@@ -15,5 +15,5 @@ mod scrape;
 mod tests;
 
 pub(crate) use config::{MetricsHandler, SharedConfig};
-pub(crate) use exposition::{Family, FamilyKind, Sample};
+pub(crate) use exposition::{Family, FamilyKind, Labels, Sample};
 pub(crate) use scrape::Scraper;

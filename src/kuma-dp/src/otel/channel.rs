@@ -25,7 +25,7 @@ pub(super) enum Channel {
     /// gRPC.
     Grpc(Connection),
     /// Protobuf in the body of a POST.
-    Http(reqwest::Client, Backend),
+    Http(reqwest::Client, Box<Backend>),
 }
 
 impl Channel {
@@ -35,7 +35,7 @@ impl Channel {
             return Ok(Self::Grpc(Connection::new(Target::Tcp(backend.address()))));
         }
         let client = crate::http::client_builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self::Http(client, backend.clone()))
+        Ok(Self::Http(client, Box::new(backend.clone())))
     }
 
     /// The way to a listener of Envoy that leads to a collector.

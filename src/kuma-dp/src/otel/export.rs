@@ -14,7 +14,7 @@ use super::protocol::{
     CUMULATIVE, Data, ExportMetricsServiceRequest, Gauge, Histogram, HistogramDataPoint, InstrumentationScope,
     KeyValue, Metric, NumberDataPoint, Resource, ResourceMetrics, ScopeMetrics, Sum, attribute,
 };
-use crate::metrics::{Family, FamilyKind, Sample, Scraper};
+use crate::metrics::{Family, FamilyKind, Labels, Sample, Scraper};
 
 /// Beginning of the labels that name who measured.
 const SCOPE_PREFIX: &str = "otel_scope_";
@@ -105,9 +105,12 @@ fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
     attributes
 }
 
+/// An upper bound, and how many values are not above it.
+type Bucket = (f64, u64);
+
 /// The histograms among the lines: each of its lines has the same labels but for the bound.
 fn histograms(samples: &[Sample], now: u64) -> Vec<HistogramDataPoint> {
-    let mut points: BTreeMap<Vec<(String, String)>, (HistogramDataPoint, Vec<(f64, u64)>)> = BTreeMap::new();
+    let mut points: BTreeMap<Labels, (HistogramDataPoint, Vec<Bucket>)> = BTreeMap::new();
     for sample in samples {
         let mut labels = sample.labels.clone();
         labels.retain(|(name, _)| name != BOUND);
