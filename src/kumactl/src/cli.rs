@@ -7,6 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use model::kinds::duration::GoDuration;
 
+use crate::transparent_proxy::{InstallFlags, UninstallFlags, ValidatorFlags};
+
 /// kumactl: the management tool of a control plane.
 #[derive(Debug, Parser)]
 #[command(name = "kumactl", about = "Management tool for Kuma", disable_version_flag = true)]
@@ -45,6 +47,11 @@ pub(crate) struct GlobalFlags {
 pub(crate) enum Command {
     /// Create or modify Kuma resources
     Apply(ApplyFlags),
+    /// Output shell completion code for bash, fish or zsh
+    Completion {
+        /// the shell
+        shell: clap_complete::Shell,
+    },
     /// Manage kumactl config
     Config {
         #[command(subcommand)]
@@ -65,6 +72,16 @@ pub(crate) enum Command {
     /// Inspect Kuma resources
     #[command(arg_required_else_help = true)]
     Inspect(InspectFlags),
+    /// Install parts of Kuma on this machine
+    Install {
+        #[command(subcommand)]
+        command: InstallCommand,
+    },
+    /// Uninstall parts of Kuma from this machine
+    Uninstall {
+        #[command(subcommand)]
+        command: UninstallCommand,
+    },
     /// Manage the replicas of the control plane
     Raft {
         #[command(subcommand)]
@@ -85,6 +102,22 @@ pub(crate) enum Command {
     },
     /// Wait until a change has reached every proxy that it concerns
     Wait(WaitFlags),
+}
+
+/// `install`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstallCommand {
+    /// Redirect this machine's traffic into its proxy
+    TransparentProxy(Box<InstallFlags>),
+    /// Check that traffic is redirected
+    TransparentProxyValidator(ValidatorFlags),
+}
+
+/// `uninstall`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UninstallCommand {
+    /// Redirect nothing any more
+    TransparentProxy(UninstallFlags),
 }
 
 /// `raft`.
