@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::health::v3::health_discovery_service_server::HealthDiscoveryServiceServer;
 use model::registry::MESH;
-use store::{Revision, Store};
+use store::{KindFilter, Revision, Store};
 use tokio_util::sync::CancellationToken;
-use xds::session::Rejection;
 use xds::{MeshView, PolicyFault};
 
 use crate::admission::ProxyId;
@@ -15,7 +14,7 @@ use crate::ads::AdsService;
 use crate::health::{self, HealthService};
 use crate::insights;
 use crate::mesh;
-use crate::propagation::Propagation;
+use crate::propagation::{Asked, Propagation, RefusedResource};
 use crate::runtime::{Arbiters, RuntimeError};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -31,8 +30,8 @@ pub struct ConnectedProxy {
     /// The newest revision that touched it and of which it answered everything; `None` before its
     /// first configuration.
     pub answered: Option<Revision>,
-    /// What it refused of its configuration, with its words.
-    pub rejections: Arc<[Rejection]>,
+    /// What it refused of its configuration, with its words and with who is to blame.
+    pub refusals: Arc<[RefusedResource]>,
     /// Policies and other resources that could not be applied to it; the rest is in force.
     pub faults: Arc<[PolicyFault]>,
 }
@@ -92,12 +91,50 @@ impl ControlPlane {
 
     /// Who of the proxies that are connected to this process has `revision`.
     pub fn propagation(&self, revision: Revision) -> Propagation {
+        self.ask(Asked::One(revision))
+    }
+
+    /// Who of the proxies that are connected to this process has everything that there is.
+    pub fn standing(&self) -> Propagation {
+        self.ask(Asked::Upto(self.shared.store.snapshot().revision()))
+    }
+
+    fn ask(&self, asked: Asked) -> Propagation {
         let state = self.shared.store.snapshot();
-        let mut total = Propagation { folded: state.revision() >= revision, ..Propagation::default() };
+        let mut total = Propagation { folded: state.revision() >= asked.revision(), ..Propagation::default() };
         for mesh in state.of_kind(MESH) {
-            self.shared.hub(&mesh.key.name).propagation(revision, &mut total);
+            self.shared.hub(&mesh.key.name).propagation(asked, &mut total);
         }
         total
+    }
+
+    /// Waits until every connected proxy that `revision` concerns has answered it, or one has refused
+    /// something that it brought; without a revision, until that holds of everything that there is now.
+    /// Nothing is asked twice in vain: each answer of a proxy wakes whoever waits.
+    pub async fn settled(&self, revision: Option<Revision>) {
+        let store = &self.shared.store;
+        let asked = revision.map_or_else(|| Asked::Upto(store.snapshot().revision()), Asked::One);
+        let mut feed = store.watch(None, KindFilter::All);
+        while store.snapshot().revision() < asked.revision() {
+            if feed.next().await.is_none() {
+                return;
+            }
+        }
+        drop(feed);
+        loop {
+            let moved = self.shared.moved.notified();
+            let state = store.snapshot();
+            if state.of_kind(MESH).all(|mesh| self.shared.hub(&mesh.key.name).is_settled(asked)) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// How many differences were found between what is incremental and what is made from nothing; zero
+    /// also when [`Settings::verify_views`] is off.
+    pub fn differences(&self) -> u64 {
+        self.shared.differences()
     }
 
     /// Ends all streams, so that proxies connect elsewhere, writes their last status, and ends the

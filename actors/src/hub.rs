@@ -1,17 +1,18 @@
 //! The meeting point of one mesh: its newest view, and the proxies that are told of changes.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::Timestamp;
+use model::{Key, Timestamp};
 use store::Revision;
 use tokio::sync::{Notify, watch};
 use xds::session::Rejection;
-use xds::{MeshView, PolicyFault, Touched};
+use xds::{ContentHash, MeshView, PolicyFault, ResourceType, Touched};
 
 use crate::admission::{ProxyId, deregister_later};
 use crate::control_plane::ConnectedProxy;
-use crate::propagation::{Audience, Propagation};
+use crate::propagation::{Asked, Audience, News, Propagation, RefusedResource};
 use crate::shared::Shared;
 
 /// How long a new stream waits for the former one of its proxy to end: a proxy that reconnects may
@@ -23,11 +24,15 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Published {
     /// The mesh at `revision`.
     pub(crate) view: Arc<MeshView>,
-    /// The first revision that is new in it.
-    pub(crate) first: Revision,
+    /// The same, made from nothing, when folds are verified.
+    pub(crate) rebuilt: Option<Arc<MeshView>>,
+    /// The revision of the view before it.
+    pub(crate) former: Option<Revision>,
     /// The last revision that it holds.
     pub(crate) revision: Revision,
-    /// When that revision was proposed.
+    /// Whom it touches.
+    pub(crate) touched: Touched,
+    /// When the oldest revision that is new in it was proposed.
     pub(crate) committed_at: Timestamp,
     /// When the view was ready.
     pub(crate) folded_at: Instant,
@@ -45,11 +50,27 @@ pub(crate) struct Hub {
     newest: watch::Sender<Option<Arc<Published>>>,
     audience: Mutex<Audience<watch::Sender<Option<Arc<Published>>>>>,
     left: Notify,
+    /// Woken whenever the propagation of a revision may be another.
+    moved: Arc<Notify>,
+    causes: Mutex<Causes>,
 }
 
+/// Who is to blame for resources that were refused: found once for all proxies that refuse the same.
+type Causes = BTreeMap<(ResourceType, Arc<str>, ContentHash), Arc<[Key]>>;
+
+/// Of how many refused resources that is remembered.
+const CAUSES_LEN_MAX: usize = 256;
+
 impl Hub {
-    pub(crate) fn new(mesh: Arc<str>) -> Self {
-        Self { mesh, newest: watch::Sender::new(None), audience: Mutex::default(), left: Notify::new() }
+    pub(crate) fn new(mesh: Arc<str>, moved: Arc<Notify>) -> Self {
+        Self {
+            mesh,
+            newest: watch::Sender::new(None),
+            audience: Mutex::default(),
+            left: Notify::new(),
+            moved,
+            causes: Mutex::default(),
+        }
     }
 
     /// The newest view.
@@ -73,32 +94,63 @@ impl Hub {
         let members = audience.members().map(|(name, member)| ConnectedProxy {
             id: ProxyId { mesh: Arc::clone(&self.mesh), name: Arc::clone(name) },
             answered: member.answered(),
-            rejections: Arc::clone(member.rejections()),
+            refusals: Arc::clone(member.refusals()),
             faults: Arc::clone(member.faults()),
         });
         members.collect()
     }
 
     /// Tells the touched proxies of a new view; how many there are.
-    pub(crate) fn publish(&self, published: &Arc<Published>, touched: &Touched) -> usize {
-        let mut audience = self.audience();
-        self.newest.send_replace(Some(Arc::clone(published)));
-        audience.publish(
-            (published.first, published.revision),
-            Instant::now(),
-            |name| touched.contains(name),
-            |offers| drop(offers.send_replace(Some(Arc::clone(published)))),
-        )
+    pub(crate) fn publish(&self, published: &Arc<Published>, news: &News) -> usize {
+        let count = {
+            let mut audience = self.audience();
+            self.newest.send_replace(Some(Arc::clone(published)));
+            audience.publish(news, Instant::now(), |offers, is_touched| {
+                if is_touched || published.rebuilt.is_some() {
+                    drop(offers.send_replace(Some(Arc::clone(published))));
+                }
+            })
+        };
+        self.moved.notify_waiters();
+        count
     }
 
     /// The mesh has seen `revision`, which changes nothing in it.
     pub(crate) fn pass(&self, revision: Revision) {
-        self.audience().publish((revision, revision), Instant::now(), |_| false, |_| {});
+        self.audience().pass(revision);
+        self.moved.notify_waiters();
     }
 
-    /// The proxy answered everything up to `revision`.
-    pub(crate) fn answered(&self, seat: &Seat, revision: Revision, rejections: Option<Arc<[Rejection]>>) {
-        self.audience().answered(&seat.id.name, seat.stream, revision, rejections);
+    /// The mesh is deleted.
+    pub(crate) fn deleted(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// What the proxy answered so far, and what it refuses now if that is news.
+    pub(crate) fn answered(&self, seat: &Seat, revision: Option<Revision>, refusals: Option<Arc<[RefusedResource]>>) {
+        self.audience().answered(&seat.id.name, seat.stream, revision, refusals);
+        self.moved.notify_waiters();
+    }
+
+    /// The stored resources whose change may have brought what the proxy refused; `None` when that is
+    /// not known.
+    pub(crate) fn changed(&self, seat: &Seat, refused: &Rejection) -> Option<Vec<Key>> {
+        self.audience().changed(&seat.id.name, |revision| refused.covers(revision))
+    }
+
+    /// Who was found to blame for a refused resource.
+    pub(crate) fn causes(&self, refused: &Rejection) -> Option<Arc<[Key]>> {
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        causes.get(&(refused.ty, Arc::clone(&refused.name), refused.version)).cloned()
+    }
+
+    /// Remembers who is to blame for a refused resource.
+    pub(crate) fn blame(&self, refused: &Rejection, found: &Arc<[Key]>) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        if causes.len() >= CAUSES_LEN_MAX {
+            causes.clear();
+        }
+        causes.insert((refused.ty, Arc::clone(&refused.name), refused.version), Arc::clone(found));
     }
 
     /// What could not be applied to the proxy.
@@ -106,9 +158,14 @@ impl Hub {
         self.audience().faults(&seat.id.name, seat.stream, faults);
     }
 
-    /// What this mesh knows of a revision, added to `total`.
-    pub(crate) fn propagation(&self, revision: Revision, total: &mut Propagation) {
-        self.audience().propagation(&self.mesh, revision, Instant::now(), total);
+    /// What this mesh knows, added to `total`.
+    pub(crate) fn propagation(&self, asked: Asked, total: &mut Propagation) {
+        self.audience().propagation(&self.mesh, asked, Instant::now(), total);
+    }
+
+    /// Whether there is nothing to wait for in this mesh.
+    pub(crate) fn is_settled(&self, asked: Asked) -> bool {
+        self.audience().is_settled(asked)
     }
 
     fn audience(&self) -> MutexGuard<'_, Audience<watch::Sender<Option<Arc<Published>>>>> {
@@ -124,6 +181,7 @@ impl Hub {
     fn leave(&self, name: &str, stream: u64) {
         self.audience().leave(name, stream);
         self.left.notify_waiters();
+        self.moved.notify_waiters();
     }
 }
 

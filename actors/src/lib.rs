@@ -31,6 +31,6 @@ pub use ads::AdsService;
 pub use control_plane::{ConnectedProxy, ControlPlane};
 pub use health::HealthService;
 pub use names::{Names, SystemNames};
-pub use propagation::{PendingProxy, Propagation, RejectingProxy};
+pub use propagation::{PendingProxy, Propagation, RefusedResource, RejectingProxy};
 pub use runtime::RuntimeError;
 pub use settings::Settings;

@@ -16,9 +16,16 @@ pub(crate) const GENERATION: &str = "xds_generation";
 pub(crate) const GENERATION_ERRORS: &str = "xds_generation_errors";
 /// From the commit of a change to the last answer of a proxy, in seconds, by `kind`.
 pub(crate) const PROPAGATION: &str = "xds_propagation_seconds";
-/// Parts of the same, by `hop`: `fold` (commit to view), `generate` (view to first response),
-/// `ack` (first response to last answer).
+/// Parts of the same, by `hop`: `commit` (write to its arrival at the mesh), `fold` (to the view),
+/// `wake` (to the proxy's turn), `generate` (to its configuration), `send` (a response to the
+/// connection), `ack` (configuration to last answer).
 pub(crate) const PROPAGATION_HOP: &str = "xds_propagation_hop_seconds";
+/// Resources that connected proxies refuse now, by `type_url` and by `cause`: the kind of resource that
+/// brought them, or `unknown`.
+pub(crate) const REFUSED: &str = "xds_refused_resources";
+/// Differences between what is kept up to date and what is made from nothing, by `of`: `view`,
+/// `configuration`, `touched`. Counted in the mode that looks for them only.
+pub(crate) const VERIFY_DIFFERENCES: &str = "xds_verify_differences_total";
 /// Proxies that were regenerated because of a change, by `mesh`.
 pub(crate) const REGENERATED: &str = "xds_dataplane_config_regenerated_total";
 /// Actors that panicked, by `actor`.

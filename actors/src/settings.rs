@@ -46,6 +46,9 @@ pub struct Settings {
     pub issuers: Option<usize>,
     /// How many threads run actors. `None`: one per core.
     pub arbiters: Option<usize>,
+    /// Whether every view and every configuration is also made from nothing and compared: to find
+    /// mistakes of what is incremental. Costs as much as not being incremental.
+    pub verify_views: bool,
 }
 
 impl Settings {
@@ -74,6 +77,7 @@ impl Default for Settings {
             names_ttl: Duration::from_secs(10),
             issuers: None,
             arbiters: None,
+            verify_views: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use store::Store;
 use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Watchers;
@@ -32,6 +33,13 @@ pub(crate) struct Shared {
     pub(crate) last_write: CancellationToken,
     /// All insights are written.
     pub(crate) all_written: CancellationToken,
+    /// Woken whenever the propagation of a revision may be another.
+    pub(crate) moved: Arc<Notify>,
+    /// Admits the search for the causes of refusals: one at a time, so that a resource that all proxies
+    /// refuse does not keep the machine from sending its repair.
+    pub(crate) inquiries: Semaphore,
+    /// How often what is incremental was not what is made from nothing, in the mode that compares.
+    differences: AtomicU64,
     hubs: Mutex<BTreeMap<Arc<str>, Arc<Hub>>>,
     streams: AtomicU64,
 }
@@ -50,6 +58,9 @@ impl Shared {
             draining: CancellationToken::new(),
             last_write: CancellationToken::new(),
             all_written: CancellationToken::new(),
+            moved: Arc::default(),
+            inquiries: Semaphore::new(1),
+            differences: AtomicU64::new(0),
             hubs: Mutex::default(),
             streams: AtomicU64::new(1),
         }
@@ -58,7 +69,8 @@ impl Shared {
     /// The meeting point of a mesh.
     pub(crate) fn hub(&self, mesh: &Arc<str>) -> Arc<Hub> {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(hubs.entry(Arc::clone(mesh)).or_insert_with(|| Arc::new(Hub::new(Arc::clone(mesh)))))
+        let new = || Arc::new(Hub::new(Arc::clone(mesh), Arc::clone(&self.moved)));
+        Arc::clone(hubs.entry(Arc::clone(mesh)).or_insert_with(new))
     }
 
     /// Every meeting point, by mesh.
@@ -79,6 +91,17 @@ impl Shared {
         self.last_write.cancel();
         // A store without a leader takes no insights; the next start of the proxies repairs them.
         drop(tokio::time::timeout(deadline, self.all_written.cancelled()).await);
+    }
+
+    /// What is incremental is not what is made from nothing.
+    pub(crate) fn found_difference(&self, of: &'static str) {
+        self.differences.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(crate::metrics::VERIFY_DIFFERENCES, "of" => of).increment(1);
+    }
+
+    /// How often that was found.
+    pub(crate) fn differences(&self) -> u64 {
+        self.differences.load(Ordering::Relaxed)
     }
 
     /// A number for a new stream.

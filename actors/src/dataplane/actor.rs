@@ -11,11 +11,15 @@ use store::Revision;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Status, Streaming};
-use tracing::{debug, info, warn};
-use xds::session::{Heard, Rejection};
-use xds::{Memo, ProxyInputs, Session};
+use tracing::{debug, error, info, warn};
+use xds::session::Heard;
+use xds::{Memo, MeshView, ProxyConfig, ProxyInputs, Session};
 
 use super::exchange_log::ExchangeLog;
+use super::inquiry::Inquiry;
+use super::refusals::Refusals;
+use super::travel::Travel;
+use super::verify;
 use crate::admission::{Admitted, check_node};
 use crate::ads::body::Outgoing;
 use crate::ads::request::delta_request;
@@ -38,15 +42,15 @@ pub(crate) struct DataplaneActor {
     inputs: ProxyInputs,
     memo: Memo,
     newest: Option<Arc<Published>>,
+    /// What was offered last, and for which view.
+    offered: Option<(Revision, Arc<ProxyConfig>)>,
     identity: Held,
     admin: AdminCertificate,
     log: ExchangeLog,
     /// The newest revision of which the hub knows that this proxy answered it.
     answered: Option<u64>,
-    /// Whether the hub knows what the proxy refused.
-    rejections_told: bool,
-    /// When the responses to a view began to leave: view and time.
-    sending: Option<(Arc<Published>, Instant)>,
+    refusals: Refusals,
+    travel: Travel,
     /// Last: whoever waits for the place finds everything else gone.
     seat: Seat,
 }
@@ -77,11 +81,12 @@ impl DataplaneActor {
                 memo: Memo::default(),
                 admin: AdminCertificate::default(),
                 newest: None,
+                offered: None,
                 identity: Held::default(),
                 log: ExchangeLog::default(),
                 answered: None,
-                rejections_told: true,
-                sending: None,
+                refusals: Refusals::default(),
+                travel: Travel::default(),
                 seat: admitted.seat,
             }
         });
@@ -99,18 +104,36 @@ impl DataplaneActor {
     fn generate(&mut self) {
         let Some(published) = self.newest.clone() else { return };
         let started = Instant::now();
-        self.inputs.identity = self.identity.workload().cloned();
+        let former_identity = std::mem::replace(&mut self.inputs.identity, self.identity.workload().cloned());
         match xds::generate(&published.view, &self.inputs, &mut self.memo) {
             Some(config) => {
-                self.seat.hub().faults(&self.seat, &config.faults);
-                self.session.offer(published.revision.0, config);
-                if self.answered.is_none_or(|answered| answered < published.revision.0) {
-                    self.sending = Some((published, started));
-                }
                 metrics::histogram!(crate::metrics::GENERATION, "proxy_type" => "dataplane", "result" => "generated")
                     .record(started.elapsed().as_secs_f64());
+                if let Some(rebuilt) = &published.rebuilt {
+                    let is_same_proxy = former_identity == self.inputs.identity;
+                    self.verify(&published, rebuilt, &config, is_same_proxy);
+                }
+                self.seat.hub().faults(&self.seat, &config.faults);
+                self.travel.made(&published, started);
+                self.offered = Some((published.revision, Arc::clone(&config)));
+                self.session.offer(published.revision.0, config);
             }
-            None => debug!(proxy = %self.seat.id, "its Dataplane is not in the mesh"),
+            None => {
+                debug!(proxy = %self.seat.id, "its Dataplane is not in the mesh");
+                // It goes on with what it has.
+                self.session.pass(published.revision.0);
+            }
+        }
+    }
+
+    /// Tells when a configuration is not the one that follows from the store.
+    fn verify(&self, published: &Published, rebuilt: &MeshView, config: &ProxyConfig, is_same_proxy: bool) {
+        let anew = verify::with_rebuilt(config, rebuilt, &self.inputs);
+        let former = self.offered.as_ref().filter(|_| is_same_proxy);
+        let untouched = verify::with_former(config, former, published, &self.seat.id.name);
+        for difference in [anew, untouched].into_iter().flatten() {
+            self.shared.found_difference(difference.of);
+            error!(proxy = %self.seat.id, of = difference.of, resource = difference.resource, "a wrong configuration");
         }
     }
 
@@ -136,20 +159,36 @@ impl DataplaneActor {
     /// Tells the hub what the proxy answered, and the insight what was exchanged.
     fn report(&mut self) {
         self.shared.insights.exchanged(self.seat.stream, self.log);
-        let answered = self.session.answered();
-        let Some(revision) = answered.filter(|_| answered != self.answered || !self.rejections_told) else { return };
+        let (answered, refusals) = (self.session.answered(), self.refusals.news());
+        if answered == self.answered && refusals.is_none() {
+            return;
+        }
         self.answered = answered;
-        let rejections =
-            (!self.rejections_told).then(|| self.session.rejections().cloned().collect::<Arc<[Rejection]>>());
-        self.rejections_told = true;
-        self.seat.hub().answered(&self.seat, Revision(revision), rejections);
-        if let Some((published, started)) = self.sending.take_if(|(published, _)| published.revision.0 <= revision) {
-            let total = Timestamp::now().duration_since(published.committed_at).as_secs_f64().max(0.0);
-            metrics::histogram!(crate::metrics::PROPAGATION, "kind" => published.kind).record(total);
-            let hops = [("generate", started - published.folded_at), ("ack", started.elapsed())];
-            for (hop, took) in hops {
-                metrics::histogram!(crate::metrics::PROPAGATION_HOP, "hop" => hop).record(took.as_secs_f64());
-            }
+        self.seat.hub().answered(&self.seat, answered.map(Revision), refusals);
+        if let Some(revision) = answered {
+            self.travel.answered(revision);
+        }
+    }
+
+    /// Sees what the proxy refuses now, and has it found who is to blame.
+    fn look_at_refusals(&mut self, ctx: &mut Context<Self>) {
+        for rejection in self.refusals.update(self.session.rejections()) {
+            let (type_url, name, message) = (rejection.ty.type_url(), &rejection.name, &rejection.message);
+            warn!(proxy = %self.seat.id, type_url, resource = %name, message = &**message, "refused");
+            let Some(published) = self.newest.clone() else { return };
+            let (shared, hub) = (Arc::clone(&self.shared), Arc::clone(self.seat.hub()));
+            let inquiry = Inquiry {
+                changed: hub.changed(&self.seat, &rejection),
+                inputs: self.inputs.clone(),
+                rejection: rejection.clone(),
+                published,
+            };
+            let finding = async move { inquiry.run(&shared, &hub).await };
+            ctx.spawn(finding.into_actor(self).map(move |causes, actor, _| {
+                if actor.refusals.blame(&rejection, causes) {
+                    actor.report();
+                }
+            }));
         }
     }
 
@@ -171,13 +210,10 @@ impl DataplaneActor {
         let type_url = request.ty.type_url();
         metrics::counter!(crate::metrics::REQUESTS_RECEIVED, "type_url" => type_url, "confirmation" => confirmation)
             .increment(1);
-        if heard == Heard::Nack {
-            for rejection in self.session.rejections() {
-                warn!(proxy = %self.seat.id, type_url, resource = %rejection.name, message = &*rejection.message, "refused");
-            }
-        }
         // Both can change the list: a refusal, and an answer to what healed it.
-        self.rejections_told &= !matches!(heard, Heard::Nack | Heard::Ack);
+        if matches!(heard, Heard::Nack | Heard::Ack) {
+            self.look_at_refusals(ctx);
+        }
         self.pump(ctx);
     }
 
@@ -226,6 +262,7 @@ impl DataplaneActor {
             let mtls = self.identity.issued_now().map(|issued| mtls(issued, &self.shared, &self.seat.id.mesh));
             self.shared.insights.identity(self.seat.stream, mtls);
             self.generate();
+            self.look_at_refusals(ctx);
             self.pump(ctx);
         }
     }
@@ -262,7 +299,6 @@ impl StreamHandler<Offered> for DataplaneActor {
     fn handle(&mut self, offered: Offered, ctx: &mut Self::Context) {
         let Offered(Some(published)) = offered else { return };
         self.newest = Some(published);
-        self.rejections_told = false;
         self.identity_is_due(ctx);
     }
 

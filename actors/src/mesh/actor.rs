@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use futures::StreamExt;
 use model::Timestamp;
-use store::{Event, KindFilter, Revision, State};
+use store::{ChangeBatch, Event, KindFilter, Revision, State};
 use tokio::sync::oneshot;
-use tracing::debug;
+use tracing::{debug, error};
 
 use xds::view::ViewSettings;
 use xds::{MeshView, Touched};
@@ -19,6 +19,7 @@ use super::addresses::{Addresses, Found};
 use super::view;
 use crate::hub::{Hub, Published};
 use crate::names::Names;
+use crate::propagation::{News, Step};
 use crate::shared::Shared;
 
 /// How many batches are folded before proxies are told: a burst costs them one view.
@@ -47,6 +48,8 @@ pub(crate) struct MeshActor {
     names_ttl: Duration,
     /// When names are looked up next.
     next_look: Option<SpawnHandle>,
+    /// Where differences are told when each view is compared with one that is built anew.
+    verifier: Option<Arc<Shared>>,
     /// Dropped with the actor, however it ends.
     _alive: oneshot::Sender<()>,
 }
@@ -60,6 +63,7 @@ impl MeshActor {
         let (settings, mesh) = (view::settings(&shared.settings), Arc::clone(mesh));
         let names = Arc::clone(&shared.settings.names);
         let names_ttl = shared.settings.names_ttl.max(NAMES_TTL_MIN);
+        let verifier = shared.settings.verify_views.then(|| Arc::clone(shared));
         let actor = shared.arbiters.spawn(move |ctx: &mut Context<Self>| {
             ctx.add_stream(events.boxed());
             Self {
@@ -72,27 +76,53 @@ impl MeshActor {
                 names,
                 names_ttl,
                 next_look: None,
+                verifier,
                 _alive: alive,
             }
         });
         (actor, ended)
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, folded: Folded) {
         let Some(view) = &self.view else { return };
+        let rebuilt = self.verifier.as_ref().map(|shared| Arc::new(self.rebuilt(view, shared)));
         let published = Arc::new(Published {
             view: Arc::clone(view),
-            first: news.first,
-            revision: news.last,
-            committed_at: news.committed_at,
+            rebuilt,
+            former: self.hub.newest().map(|newest| newest.revision),
+            revision: folded.news.revision,
+            touched: folded.news.touched(),
+            committed_at: folded.committed_at,
             folded_at: Instant::now(),
-            kind: news.kind,
+            kind: folded.kind,
         });
-        let touched = self.hub.publish(&published, &news.touched);
-        let commit_to_view = Timestamp::now().duration_since(news.committed_at).as_secs_f64().max(0.0);
-        metrics::histogram!(crate::metrics::PROPAGATION_HOP, "hop" => "fold").record(commit_to_view);
+        let touched = self.hub.publish(&published, &folded.news);
+        metrics::histogram!(crate::metrics::PROPAGATION_HOP, "hop" => "commit").record(folded.commit_s);
+        metrics::histogram!(crate::metrics::PROPAGATION_HOP, "hop" => "fold")
+            .record(folded.began_at.elapsed().as_secs_f64());
         metrics::counter!(crate::metrics::REGENERATED, "mesh" => self.mesh.to_string()).increment(touched as u64);
-        debug!(mesh = %self.mesh, revision = %news.last, touched, "view");
+        debug!(mesh = %self.mesh, revision = %folded.news.revision, touched, "view");
+    }
+
+    /// The view made anew from the same resources. A difference is a mistake of the fold: it is told.
+    fn rebuilt(&self, view: &MeshView, shared: &Shared) -> MeshView {
+        let rebuilt = view.rebuilt();
+        if let Some(difference) = view.difference(&rebuilt) {
+            shared.found_difference("view");
+            error!(mesh = %self.mesh, difference, "the view is not the one that follows from the store");
+        }
+        rebuilt
+    }
+
+    /// Takes in one batch; `None` when the mesh has nothing of it.
+    fn fold(&mut self, batch: &ChangeBatch) -> Option<Step> {
+        self.revision = batch.revision;
+        let view = self.view.as_deref().filter(|_| view::concerns(&self.mesh, batch))?;
+        let translated = self.addresses.translated(&batch.changes);
+        let (view, touched) = view::fold(view, translated.as_deref().unwrap_or(&batch.changes));
+        self.view = Some(Arc::new(view));
+        let changed = batch.changes.iter().map(|change| &change.key).filter(|key| MeshView::holds(&self.mesh, key));
+        Some(Step { revision: batch.revision, touched, changed: changed.cloned().collect() })
     }
 
     /// The picture of a whole state.
@@ -128,46 +158,39 @@ impl MeshActor {
         let kind = first.key.kind.name;
         let (view, touched) = view::fold(view, &moved);
         self.view = Some(Arc::new(view));
-        let (revision, committed_at) = (self.revision, Timestamp::now());
-        self.tell(News { first: revision, last: revision, committed_at, kind, touched });
+        let mut folded = Folded::begin(self.revision, Timestamp::now(), Instant::now(), kind);
+        folded.news.beside = touched;
+        self.tell(folded);
     }
 
     /// Folds what is ready into the picture and tells of it.
     fn take(&mut self, burst: Burst, ctx: &mut Context<Self>) {
-        let mut news: Option<News> = None;
+        let began_at = Instant::now();
+        let mut folded: Option<Folded> = None;
         for event in burst.0 {
             match event {
                 Event::Snapshot(state) => {
                     self.view = Some(Arc::new(self.build(&state)));
-                    let last = state.revision();
-                    self.revision = last;
-                    let committed_at = Timestamp::now();
-                    news = Some(News { first: Revision(0), last, committed_at, kind: "Mesh", touched: Touched::All });
+                    self.revision = state.revision();
+                    let mut anew = Folded::begin(self.revision, Timestamp::now(), began_at, "Mesh");
+                    anew.news.anew = Some(self.revision);
+                    folded = Some(anew);
                 }
-                Event::Batch(batch) => {
-                    self.revision = batch.revision;
-                    let Some(view) = self.view.as_deref().filter(|_| view::concerns(&self.mesh, &batch)) else {
-                        match &mut news {
-                            Some(news) => news.last = batch.revision,
-                            None => self.hub.pass(batch.revision),
-                        }
-                        continue;
-                    };
-                    let translated = self.addresses.translated(&batch.changes);
-                    let (view, touched) = view::fold(view, translated.as_deref().unwrap_or(&batch.changes));
-                    self.view = Some(Arc::new(view));
-                    let kind = batch.changes.first().map_or("Mesh", |change| change.key.kind.name);
-                    news = Some(match news {
-                        None => {
-                            News { first: batch.revision, last: batch.revision, committed_at: batch.at, kind, touched }
-                        }
-                        Some(news) => News { last: batch.revision, touched: news.touched.or(touched), ..news },
-                    });
-                }
+                Event::Batch(batch) => match (self.fold(&batch), &mut folded) {
+                    (None, None) => self.hub.pass(batch.revision),
+                    (None, Some(folded)) => folded.news.revision = batch.revision,
+                    (Some(step), folded) => {
+                        let kind = step.changed.first().map_or("Mesh", |key| key.kind.name);
+                        let begin = || Folded::begin(batch.revision, batch.at, began_at, kind);
+                        let folded = folded.get_or_insert_with(begin);
+                        folded.news.revision = batch.revision;
+                        folded.news.steps.push(step);
+                    }
+                },
             }
         }
-        if let Some(news) = news {
-            self.tell(news);
+        if let Some(folded) = folded {
+            self.tell(folded);
         }
         let new = self.addresses.take_new();
         self.look_up(new, ctx);
@@ -188,12 +211,23 @@ async fn look_up(names: Arc<dyn Names>, wanted: BTreeSet<Arc<str>>) -> Vec<Found
 }
 
 /// What a burst brought.
-struct News {
-    first: Revision,
-    last: Revision,
+struct Folded {
+    news: News,
+    /// When its oldest revision was proposed.
     committed_at: Timestamp,
+    /// How long that revision took to be here, in seconds.
+    commit_s: f64,
+    /// When folding began.
+    began_at: Instant,
+    /// Kind of the first resource that changed.
     kind: &'static str,
-    touched: Touched,
+}
+
+impl Folded {
+    fn begin(revision: Revision, committed_at: Timestamp, began_at: Instant, kind: &'static str) -> Self {
+        let commit_s = Timestamp::now().duration_since(committed_at).as_secs_f64().max(0.0);
+        Self { news: News::of(revision), committed_at, commit_s, began_at, kind }
+    }
 }
 
 impl Actor for MeshActor {
@@ -235,6 +269,7 @@ impl Handler<MeshDeleted> for MeshActor {
     type Result = ();
 
     fn handle(&mut self, _: MeshDeleted, ctx: &mut Self::Context) {
+        self.hub.deleted();
         ctx.stop();
     }
 }

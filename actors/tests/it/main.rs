@@ -7,5 +7,7 @@ mod admission;
 mod health;
 mod identity;
 mod propagation;
+mod refusals;
 mod streams;
+mod verify;
 mod world;

@@ -28,7 +28,7 @@ pub(crate) fn add(routes: &mut Routes, kinds: impl Iterator<Item = Kind>) {
         routes.get(&path, move |call| {
             answer(call, move |call, fault| {
                 let key = Key::new(kind, call.param("mesh"), call.param("name"));
-                fault.origin.as_ref().is_some_and(|origin| origin.is(&key))
+                fault.origins.iter().any(|origin| origin.is(&key))
             })
         });
     }

@@ -1,11 +1,11 @@
-//! Who has what: `GET /propagation?revision=R[&wait=5s]`.
+//! Who has what: `GET /propagation?revision=R[&wait=5s]`. It speaks of the proxies that are connected
+//! to this replica.
 
 use std::time::Duration;
 
 use model::kinds::duration::GoDuration;
 use serde::Serialize;
 use store::Revision;
-use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::errors::Problem;
@@ -15,15 +15,12 @@ use crate::running::Propagation;
 
 /// Longest wait for an answer.
 const WAIT_MAX: Duration = Duration::from_secs(25);
-/// How often a waiting request looks again: answers of proxies are counted in memory, and nothing
-/// tells of each.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Body of the answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
-    /// The revision that was asked for.
+    /// The revision that was asked for, or the newest.
     revision: u64,
     /// The newest revision that this replica knows.
     current: u64,
@@ -40,36 +37,44 @@ fn wait(call: &Call) -> Result<Duration, Problem> {
     Ok(wait.to_std().min(WAIT_MAX))
 }
 
-/// Whether waiting changes nothing: every proxy has answered.
-fn is_settled(propagation: &Propagation) -> bool {
-    propagation.folded && propagation.pending.is_empty()
+/// The revision that is asked for.
+fn revision(call: &Call) -> Result<Option<Revision>, Problem> {
+    let Some(text) = call.query.get("revision").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let number =
+        text.parse().map_err(|_| Problem::bad_request(format_args!("revision: expected a number, got {text:?}")))?;
+    Ok(Some(Revision(number)))
 }
 
-/// `GET /propagation`; without `revision` for the newest.
+/// `GET /propagation`; without `revision` it tells whether everything that there is is everywhere. With
+/// `wait` it answers when nothing is pending or something is refused, and at the latest after that time.
 pub(crate) async fn propagation(call: Call) -> Answer {
-    let current = call.api.store.snapshot().revision();
-    let revision = match call.query.get("revision") {
-        None | Some("") => current,
-        Some(text) => Revision(
-            text.parse()
-                .map_err(|_| Problem::bad_request(format_args!("revision: expected a number, got {text:?}")))?,
-        ),
-    };
-    if revision > current {
-        return Err(Problem::not_found_because(
-            "Could not retrieve propagation",
-            format!("revision {revision} is not known here, the newest is {current}"),
-        ));
+    let (revision, wait) = (revision(&call)?, wait(&call)?);
+    let current = || call.api.store.snapshot().revision();
+    let newest = current();
+    if let Some(revision) = revision.filter(|revision| *revision > newest && wait.is_zero()) {
+        return Err(unknown(revision, newest));
     }
     let Some(running) = &call.api.running else {
         return Err(Problem::unavailable("this control plane serves no proxies"));
     };
-    let deadline = Instant::now() + wait(&call)?;
-    let mut propagation = running.propagation(revision);
-    while !is_settled(&propagation) && Instant::now() < deadline {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        propagation = running.propagation(revision);
+    if !wait.is_zero() {
+        // Whatever is not settled by then is told as it is.
+        drop(tokio::time::timeout(wait, running.settled(revision)).await);
     }
-    let complete = is_settled(&propagation) && propagation.rejected.is_empty();
-    Ok(json::response(&Body { revision: revision.0, current: current.0, complete, propagation }))
+    let current = current();
+    let asked = revision.unwrap_or(current);
+    if asked > current {
+        return Err(unknown(asked, current));
+    }
+    let propagation = running.propagation(revision);
+    let is_settled = propagation.folded && propagation.pending.is_empty();
+    let complete = is_settled && propagation.rejected.is_empty();
+    Ok(json::response(&Body { revision: asked.0, current: current.0, complete, propagation }))
+}
+
+fn unknown(revision: Revision, newest: Revision) -> Problem {
+    Problem::not_found_because(
+        "Could not retrieve propagation",
+        format!("revision {revision} is not known here, the newest is {newest}"),
+    )
 }

@@ -1,6 +1,7 @@
 //! What the API asks of the running control plane, as far as there is one: tests and tools serve
 //! the API from a store alone.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,8 +17,12 @@ pub trait Running: Send + Sync + 'static {
     /// The picture of a mesh, and the revision that it shows; `None` when the mesh is not known.
     fn view(&self, mesh: &str) -> Option<(Arc<MeshView>, Revision)>;
 
-    /// Which connected proxies a revision concerns, and which of them hold it.
-    fn propagation(&self, revision: Revision) -> Propagation;
+    /// Which connected proxies a revision concerns, and which of them hold it; without a revision, which
+    /// of all hold everything that there is.
+    fn propagation(&self, revision: Option<Revision>) -> Propagation;
+
+    /// Ends when every connected proxy that a revision concerns has answered it, or one has refused it.
+    fn settled(&self, revision: Option<Revision>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// What could not be applied to connected proxies, and what they refused.
     fn faults(&self) -> Vec<ProxyFault>;
@@ -31,9 +36,9 @@ pub struct ProxyFault {
     pub mesh: String,
     /// Name of its Dataplane.
     pub dataplane: String,
-    /// The policy, or other resource, that could not be applied; absent for what Envoy refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    /// The policy, or other resource, that could not be applied; of what Envoy refused, those that
+    /// brought it, as far as that was found.
+    pub origins: Vec<Origin>,
     /// The Envoy resource that was refused; absent for what was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envoy_resource: Option<String>,
@@ -51,6 +56,12 @@ pub struct Origin {
     pub mesh: String,
     /// Its name.
     pub name: String,
+}
+
+impl From<&Key> for Origin {
+    fn from(key: &Key) -> Self {
+        Self { kind: key.kind.name.to_owned(), mesh: key.mesh.to_string(), name: key.name.to_string() }
+    }
 }
 
 impl Origin {
@@ -98,6 +109,8 @@ pub struct RejectingProxy {
     pub name: String,
     /// What it refused, in its words.
     pub message: String,
+    /// The policies and other resources that brought it, as far as that was found.
+    pub origins: Vec<Origin>,
 }
 
 impl Running for actors::ControlPlane {
@@ -105,8 +118,16 @@ impl Running for actors::ControlPlane {
         actors::ControlPlane::view(self, mesh)
     }
 
-    fn propagation(&self, revision: Revision) -> Propagation {
-        actors::ControlPlane::propagation(self, revision).into()
+    fn propagation(&self, revision: Option<Revision>) -> Propagation {
+        match revision {
+            Some(revision) => actors::ControlPlane::propagation(self, revision).into(),
+            None => self.standing().into(),
+        }
+    }
+
+    fn settled(&self, revision: Option<Revision>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let control_plane = self.clone();
+        Box::pin(async move { actors::ControlPlane::settled(&control_plane, revision).await })
     }
 
     fn faults(&self) -> Vec<ProxyFault> {
@@ -115,19 +136,18 @@ impl Running for actors::ControlPlane {
 }
 
 fn faults_of(proxy: &actors::ConnectedProxy) -> Vec<ProxyFault> {
-    let fault = |origin, envoy_resource, message: &str| ProxyFault {
+    let fault = |origins, envoy_resource, message: &str| ProxyFault {
         mesh: proxy.id.mesh.to_string(),
         dataplane: proxy.id.name.to_string(),
-        origin,
+        origins,
         envoy_resource,
         message: message.to_owned(),
     };
-    let not_applied = proxy.faults.iter().map(|found| {
-        let key = &found.key;
-        let origin = Origin { kind: key.kind.name.to_owned(), mesh: key.mesh.to_string(), name: key.name.to_string() };
-        fault(Some(origin), None, &found.message)
+    let not_applied = proxy.faults.iter().map(|found| fault(vec![Origin::from(&found.key)], None, &found.message));
+    let refused = proxy.refusals.iter().map(|refused| {
+        let origins = refused.causes.iter().map(Origin::from).collect();
+        fault(origins, Some(refused.rejection.name.to_string()), &refused.rejection.message)
     });
-    let refused = proxy.rejections.iter().map(|refused| fault(None, Some(refused.name.to_string()), &refused.message));
     not_applied.chain(refused).collect()
 }
 
@@ -139,8 +159,11 @@ impl From<actors::Propagation> for Propagation {
             for_ms: u64::try_from(proxy.age.as_millis()).unwrap_or(u64::MAX),
         });
         let rejected = seen.rejected.into_iter().map(|proxy| {
-            let said = proxy.rejections.iter().map(|refused| format!("{}: {}", refused.name, refused.message));
+            let rejections = proxy.refusals.iter().map(|refused| &refused.rejection);
+            let said = rejections.map(|refused| format!("{}: {}", refused.name, refused.message));
+            let causes: BTreeSet<_> = proxy.refusals.iter().flat_map(|refused| refused.causes.iter()).collect();
             RejectingProxy {
+                origins: causes.into_iter().map(Origin::from).collect(),
                 mesh: proxy.mesh.to_string(),
                 name: proxy.name.to_string(),
                 message: said.collect::<Vec<_>>().join("; "),

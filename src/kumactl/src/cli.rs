@@ -100,7 +100,8 @@ pub(crate) enum Command {
         #[arg(short = 'a', long)]
         detailed: bool,
     },
-    /// Wait until a change has reached every proxy that it concerns
+    /// Wait until a change has reached every connected proxy that it concerns (exit code 2: one refused
+    /// it; 3: the time is over)
     Wait(WaitFlags),
 }
 
@@ -246,7 +247,7 @@ pub(crate) struct InspectFlags {
     /// mesh to use
     #[arg(short = 'm', long, default_value = "default")]
     pub(crate) mesh: String,
-    /// what of a dataplane: policies, config-dump, stats, clusters, config or faults
+    /// what of a dataplane: policies, config-dump, stats, clusters, config or faults; of a policy: faults
     #[arg(long = "type", default_value = "policies")]
     pub(crate) inspection: String,
     /// add endpoints to the config dump

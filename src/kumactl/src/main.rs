@@ -43,7 +43,8 @@ async fn main() -> ExitCode {
                 Some(api) => eprintln!("Error: {api}"),
                 None => eprintln!("Error: {error:#}"),
             }
-            ExitCode::FAILURE
+            let not_everywhere = error.downcast_ref::<commands::wait::NotEverywhere>();
+            not_everywhere.map_or(ExitCode::FAILURE, |why| ExitCode::from(why.exit_code()))
         }
     }
 }

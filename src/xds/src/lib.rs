@@ -3,6 +3,7 @@
 //!
 //! This crate is pure: no I/O, no clock, no randomness. What it needs of time is passed in.
 
+pub mod blame;
 pub mod bootstrap;
 pub mod encode;
 pub mod envoy;

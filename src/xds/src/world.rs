@@ -104,6 +104,18 @@ impl World {
         self.apply(resource.key.clone(), Some(resource))
     }
 
+    /// Creates or replaces a resource as this version.
+    pub(crate) fn put_version(&mut self, document: &Value, version: u64) -> Touched {
+        let mut resource = (*resource(document)).clone();
+        resource.meta.version = version;
+        self.apply(resource.key.clone(), Some(Arc::new(resource)))
+    }
+
+    /// What a proxy brings along, as of the last time that it was asked for its configuration.
+    pub(crate) fn inputs(&self, dataplane: &str) -> &ProxyInputs {
+        &self.memos[dataplane].0
+    }
+
     /// Deletes a resource.
     pub(crate) fn delete(&mut self, document: &Value) -> Touched {
         self.apply(resource(document).key.clone(), None)

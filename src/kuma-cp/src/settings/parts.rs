@@ -92,6 +92,7 @@ impl Settings {
             backoff_max: time("general.certGenerationMaxBackoff"),
             health: tree.flag("dpServer.hds.enabled").then(|| self.health()),
             names_ttl: time("general.dnsCacheTTL"),
+            verify_views: tree.flag("xdsServer.verifyViews"),
             ..actors::Settings::default()
         })
     }

@@ -224,11 +224,11 @@ fn policy_rows(body: &Value) -> String {
 /// What could not be applied to a proxy, and what it refused.
 fn fault_rows(list: &Value) -> String {
     let row = |fault: &Value| {
-        let origin = fault.get("origin").map(|origin| format!("{} {}", text(origin, "/type"), text(origin, "/name")));
-        let what = origin.unwrap_or_else(|| text(fault, "/envoyResource"));
-        vec![what, text(fault, "/message")]
+        let origins = fault.get("origins").and_then(Value::as_array).into_iter().flatten();
+        let origins: Vec<_> = origins.map(|o| format!("{} {}", text(o, "/type"), text(o, "/name"))).collect();
+        vec![text(fault, "/dataplane"), origins.join(", "), text(fault, "/envoyResource"), text(fault, "/message")]
     };
-    table(&["What", "Why"], &items(list).iter().map(row).collect::<Vec<_>>())
+    table(&["Dataplane", "Origin", "Refused by Envoy", "Why"], &items(list).iter().map(row).collect::<Vec<_>>())
 }
 
 async fn zones(flags: &InspectFlags, client: &Client, now: Timestamp) -> Result<String> {
@@ -282,6 +282,9 @@ async fn meshes(flags: &InspectFlags, client: &Client) -> Result<String> {
 
 async fn policy(flags: &InspectFlags, kind_path: &str, name: &str, client: &Client) -> Result<String> {
     let base = format!("/meshes/{}/{kind_path}/{name}", flags.mesh);
+    if flags.inspection == "faults" {
+        return formatted(flags.output, &client.get(&format!("{base}/_faults")).await?, fault_rows);
+    }
     if flags.new_api {
         let body = client.get(&format!("{base}/-resources/dataplanes")).await?;
         return formatted(flags.output, &body, |list| {
@@ -328,6 +331,17 @@ mod tests {
         let body = json!({"policies": [
             {"kind": "MeshTimeout", "origins": [{"kri": "kri_mt_a___x_"}, {"kri": "kri_mt_a___y_"}]}]});
         assert_eq!(policy_rows(&body), "Kind          Origins\nMeshTimeout   kri_mt_a___x_,kri_mt_a___y_\n");
+    }
+
+    #[test]
+    fn faults_are_listed_with_where_they_come_from() {
+        let fault = |origins: Value, refused: Value| json!({"mesh": "m", "dataplane": "web", "origins": origins, "envoyResource": refused, "message": "no"});
+        let patch = json!([{"type": "MeshProxyPatch", "mesh": "m", "name": "p"}]);
+        let rows = fault_rows(&json!({"items": [fault(patch, Value::Null), fault(json!([]), json!("added"))]}));
+        let expected = "Dataplane   Origin             Refused by Envoy   Why\n\
+                        web         MeshProxyPatch p                      no\n\
+                        web                            added              no\n";
+        assert_eq!(rows, expected);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `kumactl wait`: until a change has reached every proxy that it concerns.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -11,6 +13,31 @@ use crate::resources::item_path;
 
 /// The header with the revision of a write, or of a resource that is read.
 const REVISION_HEADER: &str = "Kuma-Revision";
+
+/// The longest that one request waits: whatever is between here and the control plane sees an answer
+/// before it takes the connection for dead.
+const REQUEST_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Why the change is not everywhere. Scripts tell these apart by the exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotEverywhere {
+    /// Proxies refused it.
+    #[error("{0}")]
+    Refused(String),
+    /// The time is over.
+    #[error("{0}")]
+    Late(String),
+}
+
+impl NotEverywhere {
+    /// The exit code of the process.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 2,
+            Self::Late(_) => 3,
+        }
+    }
+}
 
 /// Waits until all connected proxies that the revision concerns have acknowledged it.
 ///
@@ -26,23 +53,58 @@ pub(crate) async fn run(flags: &WaitFlags, client: &Client) -> Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // The control plane answers when all is done or the time is over, whichever comes first.
-        let path = format!("/propagation?revision={revision}&wait={}ms", left.as_millis().min(10_000));
+        let path = format!("/propagation?revision={revision}&wait={}ms", left.min(REQUEST_WAIT_MAX).as_millis());
         let report = client.get_json(&path).await?;
-        let list = |field: &str| report.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
-        let (pending, rejected) = (list("pending"), list("rejected"));
-        if !rejected.is_empty() {
-            bail!("revision {revision} was refused by {} proxies:\n{}", rejected.len(), lines(&rejected));
-        }
-        if pending.is_empty() {
-            let concerned = report.get("concerned").and_then(Value::as_u64).unwrap_or(0);
-            println!("revision {revision} has reached all {concerned} proxies that it concerns");
-            return Ok(());
-        }
-        if left.is_zero() {
-            let count = pending.len();
-            bail!("revision {revision} has not reached {count} proxies in {:?}:\n{}", flags.timeout, lines(&pending));
+        match verdict(revision, &report) {
+            Verdict::Everywhere(text) => {
+                println!("{text}");
+                return Ok(());
+            }
+            Verdict::Refused(text) => return Err(NotEverywhere::Refused(text).into()),
+            Verdict::NotYet(text) if left.is_zero() => {
+                return Err(NotEverywhere::Late(format!("after {:?} {text}", flags.timeout)).into());
+            }
+            Verdict::NotYet(_) => {}
         }
     }
+}
+
+/// What a report says, in words.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Everywhere(String),
+    Refused(String),
+    NotYet(String),
+}
+
+fn verdict(revision: u64, report: &Value) -> Verdict {
+    let list = |field: &str| report.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let (pending, rejected) = (list("pending"), list("rejected"));
+    let concerned = report.get("concerned").and_then(Value::as_u64).unwrap_or(0);
+    if !rejected.is_empty() {
+        let waiting = match pending.len() {
+            0 => String::new(),
+            count => format!("\n{count} more have not answered yet"),
+        };
+        let (count, lines) = (rejected.len(), lines(rejected));
+        return Verdict::Refused(format!(
+            "revision {revision} was refused by {count} of {concerned} proxies:\n{lines}{waiting}"
+        ));
+    }
+    if report.get("folded") != Some(&Value::Bool(true)) {
+        return Verdict::NotYet(format!("the control plane has not taken in revision {revision}"));
+    }
+    if !pending.is_empty() {
+        let (count, lines) = (pending.len(), lines(pending));
+        return Verdict::NotYet(format!(
+            "revision {revision} has not reached {count} of {concerned} proxies:\n{lines}"
+        ));
+    }
+    Verdict::Everywhere(match concerned {
+        0 => format!("revision {revision} concerns no connected proxy"),
+        1 => format!("revision {revision} has reached the one proxy that it concerns"),
+        _ => format!("revision {revision} has reached all {concerned} proxies that it concerns"),
+    })
 }
 
 /// The newest revision of the resources in a file.
@@ -63,11 +125,46 @@ async fn newest_of(file: &str, client: &Client) -> Result<u64> {
 
 fn lines(proxies: &[Value]) -> String {
     let line = |proxy: &Value| {
-        let text = |field: &str| proxy.get(field).and_then(Value::as_str).unwrap_or_default();
+        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let waited = proxy.get("forMs").and_then(Value::as_u64).map(|ms| format!(" for {ms} ms")).unwrap_or_default();
-        let message = text("message");
-        let message = if message.is_empty() { String::new() } else { format!(": {message}") };
-        format!("  {}/{}{waited}{message}", text("mesh"), text("name"))
+        let message = text(proxy, "message");
+        let message = if message.is_empty() { message } else { format!(": {message}") };
+        let origins = proxy.get("origins").and_then(Value::as_array).into_iter().flatten();
+        let origins: Vec<_> = origins.map(|o| format!("{} {}", text(o, "type"), text(o, "name"))).collect();
+        let origins = if origins.is_empty() { String::new() } else { format!(" (from {})", origins.join(", ")) };
+        format!("  {}/{}{waited}{message}{origins}", text(proxy, "mesh"), text(proxy, "name"))
     };
     proxies.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_say_how_far_it_is() {
+        let report = |folded: bool, concerned: u64| json!({"folded": folded, "concerned": concerned, "pending": [], "rejected": []});
+        let everywhere = |text: &str| Verdict::Everywhere(text.to_owned());
+        assert_eq!(verdict(7, &report(true, 0)), everywhere("revision 7 concerns no connected proxy"));
+        assert_eq!(verdict(7, &report(true, 3)), everywhere("revision 7 has reached all 3 proxies that it concerns"));
+        let not_taken_in = Verdict::NotYet("the control plane has not taken in revision 7".to_owned());
+        assert_eq!(verdict(7, &report(false, 0)), not_taken_in);
+        let mut pending = report(true, 2);
+        pending["pending"] = json!([{"mesh": "m", "name": "web", "forMs": 12}]);
+        let late = Verdict::NotYet("revision 7 has not reached 1 of 2 proxies:\n  m/web for 12 ms".to_owned());
+        assert_eq!(verdict(7, &pending), late);
+        pending["rejected"] = json!([{"mesh": "m", "name": "api", "message": "added: no", "origins": [
+            {"type": "MeshProxyPatch", "mesh": "m", "name": "p"}]}]);
+        let refused = "revision 7 was refused by 1 of 2 proxies:\n  m/api: added: no (from MeshProxyPatch p)\n\
+                       1 more have not answered yet";
+        assert_eq!(verdict(7, &pending), Verdict::Refused(refused.to_owned()));
+    }
+
+    #[test]
+    fn exit_codes_tell_a_refusal_from_a_delay() {
+        let codes = [NotEverywhere::Refused(String::new()), NotEverywhere::Late(String::new())].map(|e| e.exit_code());
+        assert_eq!(codes, [2, 3]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::message::{DeltaRequest, Heard, Nonce, Rejection, shorten};
+use super::message::{DeltaRequest, Heard, Nonce, Rejection, Span, and_then, shorten};
 use super::subscription::Subscription;
 use crate::proxy_config::{ContentHash, Entry, ResourceType, TypeConfig};
 
@@ -16,6 +16,8 @@ struct InFlight {
     nonce: Nonce,
     /// The revision that the proxy has of this type once it accepts.
     covers: u64,
+    /// The revisions of which something may be in it.
+    span: Span,
     /// The new versions, and what the proxy had before (outer `None`: nothing).
     upserts: Vec<(Arc<str>, ContentHash, Option<Held>)>,
 }
@@ -85,8 +87,9 @@ impl Exchange {
     }
 
     /// Whether the proxy runs an older version of a resource whose newer one it refused.
-    pub(super) fn runs_last_good(&self) -> bool {
-        self.rejected.keys().any(|name| self.held.contains_key(name))
+    pub(super) fn runs_last_good(&self, config: &TypeConfig) -> bool {
+        let is_wanted = |name: &str, refused: ContentHash| config.get(name).is_some_and(|e| e.version == refused);
+        self.rejected.iter().any(|(name, rejection)| self.held.contains_key(name) && is_wanted(name, rejection.version))
     }
 
     pub(super) fn answered(&self) -> u64 {
@@ -187,8 +190,10 @@ impl Exchange {
         for (name, version, before) in &sent.upserts {
             self.restore(name, *version, *before);
             if (alone || named.contains(&&**name)) && self.subscription.wants(name) {
-                let rejection =
-                    Rejection { ty: self.ty, name: Arc::clone(name), version: *version, message: Arc::clone(&message) };
+                let former = self.rejected.get(name).map_or(&[][..], |former| &former.spans);
+                let spans = and_then(former, sent.span);
+                let (version, message) = (*version, Arc::clone(&message));
+                let rejection = Rejection { ty: self.ty, name: Arc::clone(name), version, message, spans };
                 self.rejected.insert(Arc::clone(name), rejection);
             }
         }
@@ -218,9 +223,7 @@ impl Exchange {
     /// The difference between `config` and what the proxy has or will have.
     pub(super) fn difference(&mut self, config: &TypeConfig) -> &Difference {
         if self.difference.is_none() {
-            let found = self.compare(config);
-            self.rejected.retain(|name, rejection| config.get(name).is_some_and(|e| e.version == rejection.version));
-            self.difference = Some(found);
+            self.difference = Some(self.compare(config));
         }
         self.difference.get_or_insert_default()
     }
@@ -250,14 +253,17 @@ impl Exchange {
     }
 
     /// Marks all up to `revision` as answered when nothing is due and nothing on its way; when
-    /// only the answer to what was sent is missing, that answer will cover `revision`.
-    pub(super) fn settle(&mut self, config: &TypeConfig, revision: u64) {
+    /// only the answer to what was sent is missing, that answer will cover `revision`. Removals that
+    /// are withheld because of a refusal are not waited for.
+    pub(super) fn settle(&mut self, config: &TypeConfig, revision: u64, withholds_removals: bool) {
         let every_proxy_asks = matches!(self.ty, ResourceType::Cluster | ResourceType::Listener);
         if !self.opened && every_proxy_asks {
             return;
         }
+        self.heal(config, withholds_removals);
         let due = self.difference(config);
-        if !due.upserts.is_empty() || !due.removals.is_empty() || self.owes_answer {
+        let removes = !due.removals.is_empty() && !withholds_removals;
+        if !due.upserts.is_empty() || removes || self.owes_answer {
             return;
         }
         match &mut self.in_flight {
@@ -269,8 +275,24 @@ impl Exchange {
         }
     }
 
+    /// Forgets refusals of what the proxy need not run any more, once it runs what it should.
+    fn heal(&mut self, config: &TypeConfig, withholds_removals: bool) {
+        let (held, is_quiet) = (&self.held, self.in_flight.is_none());
+        self.rejected.retain(|name, rejection| match config.get(name) {
+            Some(wanted) if wanted.version == rejection.version => true,
+            Some(wanted) => !(is_quiet && held.get(name) == Some(&Some(wanted.version))),
+            None => !is_quiet || (held.contains_key(name) && !withholds_removals),
+        });
+    }
+
+    /// The revisions that the proxy did not answer yet, up to this one: none when it is told of
+    /// something else, like a renewed certificate.
+    fn unanswered(&self, upto: u64) -> Span {
+        Span { after: self.answered, upto: upto.max(self.answered) }
+    }
+
     /// Takes the additions that the next response carries.
-    pub(super) fn send_additions(&mut self, config: &TypeConfig, nonce: Nonce) -> Vec<Entry> {
+    pub(super) fn send_additions(&mut self, config: &TypeConfig, nonce: Nonce, revision: u64) -> Vec<Entry> {
         self.owes_answer = false;
         self.difference(config);
         let due = self.difference.get_or_insert_default();
@@ -282,18 +304,20 @@ impl Exchange {
             let before = self.held.insert(Arc::clone(&name), Some(entry.version));
             sent.push((name, entry.version, before));
         }
-        self.in_flight = Some(InFlight { nonce, covers: self.answered, upserts: sent });
+        let span = self.unanswered(revision);
+        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, upserts: sent });
         upserts
     }
 
     /// Takes the removals that the next response carries.
-    pub(super) fn send_removals(&mut self, config: &TypeConfig, nonce: Nonce) -> Vec<Arc<str>> {
+    pub(super) fn send_removals(&mut self, config: &TypeConfig, nonce: Nonce, revision: u64) -> Vec<Arc<str>> {
         self.difference(config);
         let removals = std::mem::take(&mut self.difference.get_or_insert_default().removals);
         for name in &removals {
             self.held.remove(name);
         }
-        self.in_flight = Some(InFlight { nonce, covers: self.answered, upserts: Vec::new() });
+        let span = self.unanswered(revision);
+        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, upserts: Vec::new() });
         removals
     }
 }

@@ -83,7 +83,24 @@ pub enum Heard {
     Stale,
 }
 
-/// A version of a resource that the proxy refused and that it is not sent again.
+/// Revisions after one and up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The last revision before it.
+    pub after: u64,
+    /// Its last revision.
+    pub upto: u64,
+}
+
+impl Span {
+    /// Whether the revision is one of them.
+    pub fn contains(self, revision: u64) -> bool {
+        self.after < revision && revision <= self.upto
+    }
+}
+
+/// A version of a resource that the proxy refused and that it is not sent again. It stands until the
+/// proxy runs what it should run instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Type of the resource.
@@ -94,6 +111,30 @@ pub struct Rejection {
     pub version: ContentHash,
     /// The proxy's words, cut to [`MESSAGE_LEN_MAX`] bytes.
     pub message: Arc<str>,
+    /// The revisions that brought it, oldest first: what was new to the proxy of this type whenever it
+    /// refused a version of the resource, since it last ran what it should.
+    pub spans: Arc<[Span]>,
+}
+
+impl Rejection {
+    /// Whether the revision may have brought what was refused.
+    pub fn covers(&self, revision: u64) -> bool {
+        self.spans.iter().any(|span| span.contains(revision))
+    }
+}
+
+/// How many spans are kept apart; the oldest are merged.
+const SPANS_LEN_MAX: usize = 8;
+
+/// The spans of one more refusal.
+pub(super) fn and_then(former: &[Span], latest: Span) -> Arc<[Span]> {
+    let mut spans: Vec<Span> = former.iter().copied().filter(|span| *span != latest).collect();
+    if spans.len() == SPANS_LEN_MAX {
+        let oldest = spans.remove(0);
+        spans[0].after = oldest.after;
+    }
+    spans.push(latest);
+    spans.into()
 }
 
 /// How much of a proxy's refusal is kept: Envoy appends the refused resource as text.

@@ -21,7 +21,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use message::{CloseReason, DeltaRequest, DeltaResponse, Heard, MESSAGE_LEN_MAX, Nonce, Rejection};
+pub use message::{CloseReason, DeltaRequest, DeltaResponse, Heard, MESSAGE_LEN_MAX, Nonce, Rejection, Span};
 
 use crate::proxy_config::{ProxyConfig, ResourceType, TypeConfig};
 use exchange::Exchange;
@@ -80,6 +80,14 @@ impl Session {
         }
     }
 
+    /// The mesh is at `revision`, which has nothing to say to this proxy.
+    pub fn pass(&mut self, revision: u64) {
+        if let Some(offer) = &mut self.offer {
+            offer.revision = offer.revision.max(revision);
+            self.settle();
+        }
+    }
+
     /// What the proxy should run from now on, and the revision of the mesh that says so.
     pub fn offer(&mut self, revision: u64, config: Arc<ProxyConfig>) {
         let next = Offer { revision, config };
@@ -130,7 +138,8 @@ impl Session {
         self.exchanges.iter().map(Exchange::answered).min().filter(|revision| *revision > 0)
     }
 
-    /// What the proxy refused of the newest configuration, ordered by type and name.
+    /// What the proxy refused and does not run something else instead of yet, ordered by type and
+    /// name.
     pub fn rejections(&self) -> impl Iterator<Item = &Rejection> {
         self.exchanges.iter().flat_map(Exchange::rejections)
     }
@@ -151,7 +160,7 @@ impl Session {
                 return None;
             }
             let nonce = self.next_nonce();
-            let upserts = self.exchange(ty).send_additions(config, nonce);
+            let upserts = self.exchange(ty).send_additions(config, nonce, offer.revision);
             if ty == ResourceType::Cluster {
                 self.stale_endpoints.extend(upserts.iter().map(|cluster| Arc::clone(&cluster.resource.name)));
                 self.send_stale_endpoints_again();
@@ -170,9 +179,9 @@ impl Session {
                 return None;
             }
         }
-        let keeps_last_good = self.exchanges.iter().any(Exchange::runs_last_good);
+        let keeps_last_good = self.keeps_last_good(offer);
         for ty in REMOVAL_ORDER {
-            if keeps_last_good && !matches!(ty, ResourceType::Listener | ResourceType::Route) {
+            if keeps_last_good && is_referred_to(ty) {
                 return None;
             }
             let config = offer.of(ty);
@@ -180,7 +189,7 @@ impl Session {
                 continue;
             }
             let nonce = self.next_nonce();
-            let removals = self.exchange(ty).send_removals(config, nonce);
+            let removals = self.exchange(ty).send_removals(config, nonce, offer.revision);
             return Some(DeltaResponse { ty, nonce, revision: offer.revision, upserts: Vec::new(), removals });
         }
         None
@@ -204,9 +213,19 @@ impl Session {
 
     fn settle(&mut self) {
         let Some(offer) = self.offer.clone() else { return };
+        let keeps_last_good = self.keeps_last_good(&offer);
         for ty in ResourceType::ALL {
             let config = offer.of(ty);
-            self.exchange(ty).settle(config, offer.revision);
+            self.exchange(ty).settle(config, offer.revision, keeps_last_good && is_referred_to(ty));
         }
     }
+
+    fn keeps_last_good(&self, offer: &Offer) -> bool {
+        ResourceType::ALL.into_iter().any(|ty| self.exchanges[ty as usize].runs_last_good(offer.of(ty)))
+    }
+}
+
+/// Whether resources of other types refer to those of this one.
+fn is_referred_to(ty: ResourceType) -> bool {
+    !matches!(ty, ResourceType::Listener | ResourceType::Route)
 }

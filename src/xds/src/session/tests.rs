@@ -208,6 +208,92 @@ fn nack_keeps_the_last_good_and_the_bad_version_is_not_sent_again() {
     assert_eq!(accept_all(&mut session), [(Listener, list(&["+a=good"]))]);
 }
 
+fn spans(session: &Session) -> Vec<(u64, u64)> {
+    session.rejections().flat_map(|r| r.spans.iter().map(|span| (span.after, span.upto))).collect()
+}
+
+#[test]
+fn refusal_tells_the_revisions_that_brought_it_and_stands_until_it_is_healed() {
+    let with = |l: &str, m: &str| config(&[(Listener, "l", l), (Listener, "m", m)]);
+    let mut session = settled(&with("1", "1"), &[]);
+    session.offer(3, with("1", "2"));
+    accept_all(&mut session);
+    session.offer(5, with("bad", "2"));
+    let sent = responses(&mut session);
+    nack(&mut session, &sent[0], "no");
+    assert_eq!(spans(&session), [(3, 5)]);
+    session.offer(7, with("bad", "3"));
+    assert_eq!(accept_all(&mut session), [(Listener, list(&["+m=3"]))]);
+    session.offer(8, with("worse", "3"));
+    let sent = responses(&mut session);
+    assert_eq!(spans(&session), [(3, 5)], "the proxy still does not run what 5 brought");
+    nack(&mut session, &sent[0], "no");
+    assert_eq!(spans(&session), [(3, 5), (7, 8)], "7 was accepted");
+    session.offer(9, with("good", "3"));
+    let sent = responses(&mut session);
+    assert_eq!(session.rejections().count(), 1, "it is not there yet");
+    ack(&mut session, &sent[0]);
+    assert_eq!(session.rejections().count(), 0);
+}
+
+#[test]
+fn refusal_of_what_is_taken_away_is_healed_by_its_removal() {
+    let mut session = settled(&config(&[(Listener, "l", "1")]), &[]);
+    session.offer(2, config(&[(Listener, "l", "bad")]));
+    let sent = responses(&mut session);
+    nack(&mut session, &sent[0], "no");
+    session.offer(3, config(&[]));
+    let removal = responses(&mut session);
+    assert_eq!(words(&removal[0]), list(&["-l"]));
+    assert_eq!(session.rejections().count(), 1);
+    ack(&mut session, &removal[0]);
+    assert_eq!(session.rejections().count(), 0);
+    assert_eq!(session.answered(), Some(3));
+}
+
+#[test]
+fn refused_renewal_of_a_secret_is_no_fault_of_a_revision() {
+    let mut session = settled(&config(&[(Secret, "s", "1")]), &[]);
+    ask(&mut session, Secret, &["s"]);
+    accept_all(&mut session);
+    session.offer(4, config(&[(Secret, "s", "2")]));
+    accept_all(&mut session);
+    session.offer(4, config(&[(Secret, "s", "bad")]));
+    let sent = responses(&mut session);
+    nack(&mut session, &sent[0], "no");
+    assert!(session.rejections().all(|rejection| (0..9).all(|revision| !rejection.covers(revision))));
+    assert_eq!(session.rejections().count(), 1);
+}
+
+#[test]
+fn revision_without_news_for_the_proxy_is_answered_with_what_was_before_it() {
+    let mut session = settled(&config(&[(Cluster, "a", "1")]), &[]);
+    session.pass(7);
+    assert_eq!((said(&mut session).len(), session.answered()), (0, Some(7)));
+    session.offer(8, config(&[(Cluster, "a", "2")]));
+    let sent = responses(&mut session);
+    session.pass(9);
+    assert_eq!(session.answered(), Some(7));
+    ack(&mut session, &sent[0]);
+    assert_eq!(session.answered(), Some(9));
+    let mut without_configuration = Session::new();
+    without_configuration.pass(9);
+    assert_eq!(without_configuration.answered(), None);
+}
+
+#[test]
+fn many_refusals_of_one_resource_are_told_apart_up_to_a_bound() {
+    let mut session = settled(&config(&[(Listener, "l", "1")]), &[]);
+    for revision in 2..50 {
+        session.offer(revision, config(&[(Listener, "l", &format!("bad {revision}"))]));
+        let sent = responses(&mut session);
+        nack(&mut session, &sent[0], "no");
+    }
+    let spans = spans(&session);
+    assert!(spans.len() <= 8, "{spans:?}");
+    assert!((2..50).all(|revision| session.rejections().all(|rejection| rejection.covers(revision))));
+}
+
 #[test]
 fn what_a_refusal_names_is_held_back_and_the_rest_is_sent_again() {
     let mut session = settled(&config(&[]), &[]);
@@ -308,6 +394,7 @@ fn what_a_last_good_listener_may_use_is_not_removed() {
     let listeners = responses(&mut session);
     nack(&mut session, &listeners[0], "bad");
     assert_eq!(said(&mut session), [], "the cluster stays for the listener that stayed");
+    assert_eq!(session.answered(), Some(2), "what is withheld is not waited for");
     session.offer(3, config(&[(Cluster, "new", "1"), (Listener, "l", "new")]));
     assert_eq!(accept_all(&mut session), [(Listener, list(&["+l=new"])), (Cluster, list(&["-old"]))]);
 }

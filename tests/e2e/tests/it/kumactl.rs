@@ -15,8 +15,16 @@ pub(crate) struct Kumactl {
 }
 
 impl Kumactl {
-    /// Runs a command with an input: whether it went well, standard output, standard error.
-    async fn run(&self, arguments: &[&str], input: &str) -> Result<(bool, String, String)> {
+    /// One that speaks to a control plane.
+    pub(crate) async fn of(sandbox: &Sandbox, control_plane: &ControlPlane) -> Result<Self> {
+        let kumactl = Self { binary: sandbox.bin("kumactl"), config: sandbox.dir().join("kumactl-config") };
+        let api = control_plane.api();
+        kumactl.ok(&["config", "control-planes", "add", "--name=test", "--address", &api], "").await?;
+        Ok(kumactl)
+    }
+
+    /// Runs a command with an input: exit code, standard output, standard error.
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> Result<(Option<i32>, String, String)> {
         let mut child = Command::new(&self.binary)
             .arg("--config-file")
             .arg(&self.config)
@@ -30,13 +38,13 @@ impl Kumactl {
         drop(stdin);
         let output = child.wait_with_output().await?;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+        Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
     }
 
     /// Runs a command that must go well.
     pub(crate) async fn ok(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let (success, out, err) = self.run(arguments, input).await?;
-        anyhow::ensure!(success && err.is_empty(), "{arguments:?}: {out}{err}");
+        let (code, out, err) = self.run(arguments, input).await?;
+        anyhow::ensure!(code == Some(0) && err.is_empty(), "{arguments:?}: {out}{err}");
         Ok(out)
     }
 }
@@ -71,11 +79,11 @@ async fn resources_are_applied_shown_and_deleted() -> Result<()> {
     assert_eq!(token.split('.').count(), 3);
 
     assert_eq!(kumactl.ok(&["delete", "meshtimeout", "t", "-m", "shop"], "").await?, "deleted MeshTimeout \"t\"\n");
-    let (success, _, error) = kumactl.run(&["delete", "meshtimeout", "t", "-m", "shop"], "").await?;
-    assert!(!success);
+    let (code, _, error) = kumactl.run(&["delete", "meshtimeout", "t", "-m", "shop"], "").await?;
+    assert_eq!(code, Some(1));
     assert_eq!(error, "Error: there is no MeshTimeout with name \"t\"\n");
 
-    let (success, _, error) = kumactl.run(&["apply", "-f", "-"], "type: Nothing\nname: x\n").await?;
-    assert!(!success && error.contains("failed to validate some resources"), "{error}");
+    let (code, _, error) = kumactl.run(&["apply", "-f", "-"], "type: Nothing\nname: x\n").await?;
+    assert!(code == Some(1) && error.contains("failed to validate some resources"), "{error}");
     Ok(())
 }

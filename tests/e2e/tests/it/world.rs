@@ -57,7 +57,8 @@ impl World {
     /// A mesh whose certificates live for `expiry`, in which nothing is permitted yet.
     pub(crate) async fn start(expiry: &str) -> Result<Self> {
         let sandbox = Sandbox::new().await?;
-        let control_plane = ControlPlane::start(&sandbox, "kuma-cp", ControlPlaneSettings::default()).await?;
+        let variables = vec![("KUMA_XDS_SERVER_VERIFY_VIEWS", "true".to_owned())];
+        let control_plane = ControlPlane::start(&sandbox, "kuma-cp", ControlPlaneSettings { variables }).await?;
         control_plane.apply(&identity(expiry)).await?;
         let workload = Workload::start("backend").await?;
         let backend = ProxySettings::service("default", "backend-1", "backend", workload.port());

@@ -1,5 +1,5 @@
 //! Every key of the configuration: its path, its variable, its default. Kuma's keys, and
-//! `store.raft` for what Kuma has not.
+//! `store.raft` and `xdsServer.verifyViews` for what Kuma has not.
 
 mod parts;
 mod runtime;

@@ -17,6 +17,7 @@ pub(super) const KEYS: &[Entry] = &[
     time("xdsServer.dataplaneStatusFlushInterval", "XDS_SERVER_DATAPLANE_STATUS_FLUSH_INTERVAL", "10s"),
     number("xdsServer.policyMatchingCacheSize", "XDS_SERVER_POLICY_MATCHING_CACHE_SIZE", 10000),
     time("xdsServer.nackBackoff", "XDS_SERVER_NACK_BACKOFF", "5s"),
+    flag("xdsServer.verifyViews", "XDS_SERVER_VERIFY_VIEWS", false),
     time("xdsServer.dataplaneDeregistrationDelay", "XDS_DATAPLANE_DEREGISTRATION_DELAY", "10s"),
     flag("monitoringAssignmentServer.enabled", "MONITORING_ASSIGNMENT_SERVER_ENABLED", true),
     number("monitoringAssignmentServer.port", "MONITORING_ASSIGNMENT_SERVER_PORT", 5676),

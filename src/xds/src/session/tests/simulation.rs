@@ -257,6 +257,16 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Every refusal blames the revision that brought the refused version.
+fn check_blame(net: &Net, history: &[(u64, Arc<ProxyConfig>)]) {
+    for rejection in net.session.rejections() {
+        let version = |config: &ProxyConfig| Some(config.types.get(&rejection.ty)?.get(&rejection.name)?.version);
+        let brought = history.iter().rev().take_while(|(_, config)| version(config) == Some(rejection.version)).last();
+        let (revision, _) = brought.expect("it was offered");
+        assert!(rejection.covers(*revision), "{rejection:?} was brought by {revision}");
+    }
+}
+
 /// What a proxy must run of `config`: everything but what it refused.
 fn check_outcome(net: &Net, config: &ProxyConfig, revision: u64, has_bad: bool) {
     let rejected: BTreeMap<_, _> = net.session.rejections().map(|r| ((r.ty, &*r.name), r.version)).collect();
@@ -282,8 +292,8 @@ fn check_outcome(net: &Net, config: &ProxyConfig, revision: u64, has_bad: bool) 
     if !has_bad {
         assert!(rejected.is_empty());
         assert!(net.envoy.warming.is_empty(), "{:?} wait for endpoints for ever", net.envoy.warming);
-        assert_eq!(net.session.answered(), Some(revision));
     }
+    assert_eq!(net.session.answered(), Some(revision), "a refusal is an answer as well");
 }
 
 proptest! {
@@ -297,14 +307,14 @@ proptest! {
     ) {
         let mut net = Net::new(names_culprits);
         let mut revision = 0;
-        let mut newest = None;
+        let mut history = Vec::new();
         for action in actions {
             match action {
                 Action::Offer(world) => {
                     revision += 1;
                     let config = world.config();
                     net.session.offer(revision, Arc::clone(&config));
-                    newest = Some((revision, config));
+                    history.push((revision, config));
                 }
                 Action::Send => net.send(),
                 Action::EnvoyReceives => drop(net.step_envoy()),
@@ -313,12 +323,14 @@ proptest! {
                     let again = net.envoy.ask_again(if secret { Secret } else { Endpoint }, nth);
                     net.to_session.extend(again);
                 }
-                Action::Reconnect => net.reconnect(newest.clone()),
+                Action::Reconnect => net.reconnect(history.last().cloned()),
             }
         }
         let config = last.config();
         net.session.offer(revision + 1, Arc::clone(&config));
+        history.push((revision + 1, Arc::clone(&config)));
         net.drain();
+        check_blame(&net, &history);
         check_outcome(&net, &config, revision + 1, last.has_bad());
     }
 }
