@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
@@ -16,8 +17,8 @@ use super::encode::encode;
 /// What leaves on a stream.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// A response.
-    Response(DeltaResponse),
+    /// A response, and since when it waits.
+    Response(DeltaResponse, Instant),
     /// The end, and why.
     End(Status),
 }
@@ -62,11 +63,13 @@ impl Body for OutgoingBody {
             }
             match self.responses.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Outgoing::Response(response))) => {
+                Poll::Ready(Some(Outgoing::Response(response, since))) => {
                     let pieces = encode(&response, &self.control_plane);
                     let len: usize = pieces.iter().map(Bytes::len).sum();
                     metrics::counter!(crate::metrics::RESPONSES_SENT_BYTES, "type_url" => response.ty.type_url())
                         .increment(len as u64);
+                    metrics::histogram!(crate::metrics::PROPAGATION_HOP, "hop" => "send")
+                        .record(since.elapsed().as_secs_f64());
                     self.pieces = pieces;
                 }
                 Poll::Ready(Some(Outgoing::End(status))) => return Poll::Ready(Some(Ok(self.end(&status)))),

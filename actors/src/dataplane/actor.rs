@@ -141,7 +141,7 @@ impl DataplaneActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while let Some(response) = self.session.next_response() {
             let ty = response.ty;
-            match self.out.try_send(Outgoing::Response(response)) {
+            match self.out.try_send(Outgoing::Response(response, Instant::now())) {
                 Ok(()) => {
                     self.log.sent(ty, Timestamp::now());
                     metrics::counter!(crate::metrics::RESPONSES_SENT, "type_url" => ty.type_url()).increment(1);

@@ -101,14 +101,16 @@ impl ControlPlane {
         format!("http://127.0.0.1:{}/metrics", self.diagnostics_port)
     }
 
-    /// The sum of a metric's samples whose lines begin like this.
+    /// The sum of a metric's samples with this label, written as `name="value"`.
     ///
     /// # Errors
     /// When the metrics cannot be read.
-    pub async fn metric(&self, prefix: &str) -> Result<f64> {
+    pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
         let text = self.http.get(self.metrics()).send().await?.text().await?;
-        let samples = text.lines().filter(|line| line.starts_with(prefix));
-        Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        Ok(samples
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .fold(0.0, |sum, sample| sum + sample))
     }
 
     /// The certificate that agents trust.
