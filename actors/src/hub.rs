@@ -26,8 +26,8 @@ pub(crate) struct Published {
     pub(crate) view: Arc<MeshView>,
     /// The same, made from nothing, when folds are verified.
     pub(crate) rebuilt: Option<Arc<MeshView>>,
-    /// The revision of the view before it.
-    pub(crate) former: Option<Revision>,
+    /// Counts the views of the mesh.
+    pub(crate) number: u64,
     /// The last revision that it holds.
     pub(crate) revision: Revision,
     /// Whom it touches.

@@ -42,8 +42,8 @@ pub(crate) struct DataplaneActor {
     inputs: ProxyInputs,
     memo: Memo,
     newest: Option<Arc<Published>>,
-    /// What was offered last, and for which view.
-    offered: Option<(Revision, Arc<ProxyConfig>)>,
+    /// What was offered last, and the number of its view.
+    offered: Option<(u64, Arc<ProxyConfig>)>,
     identity: Held,
     admin: AdminCertificate,
     log: ExchangeLog,
@@ -115,7 +115,7 @@ impl DataplaneActor {
                 }
                 self.seat.hub().faults(&self.seat, &config.faults);
                 self.travel.made(&published, started);
-                self.offered = Some((published.revision, Arc::clone(&config)));
+                self.offered = Some((published.number, Arc::clone(&config)));
                 self.session.offer(published.revision.0, config);
             }
             None => {

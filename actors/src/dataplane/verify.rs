@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use store::Revision;
 use xds::{Memo, MeshView, ProxyConfig, ProxyInputs};
 
 use crate::hub::Published;
@@ -27,11 +26,11 @@ pub(super) fn with_rebuilt(config: &ProxyConfig, rebuilt: &MeshView, inputs: &Pr
 /// proxy.
 pub(super) fn with_former(
     config: &ProxyConfig,
-    former: Option<&(Revision, Arc<ProxyConfig>)>,
+    former: Option<&(u64, Arc<ProxyConfig>)>,
     published: &Published,
     proxy: &str,
 ) -> Option<Difference> {
-    let (_, former) = former.filter(|(revision, _)| published.former == Some(*revision))?;
+    let (_, former) = former.filter(|(number, _)| published.number == number + 1)?;
     let must_be_same = !published.touched.contains(proxy);
     (must_be_same && **former != *config)
         .then(|| Difference { of: "touched", resource: first_difference(former, config) })
@@ -55,6 +54,7 @@ mod tests {
     use bytes::Bytes;
     use model::{Meta, Resource, Timestamp, registry};
     use serde_json::json;
+    use store::Revision;
     use xds::bootstrap::ProxyMetadata;
     use xds::view::ViewSettings;
     use xds::{ContentHash, EncodedResource, Entry, ResourceType, Touched};
@@ -97,20 +97,20 @@ mod tests {
     #[test]
     fn view_that_changes_a_proxy_that_it_does_not_touch_is_told() {
         let (former, config) = (Arc::new(ProxyConfig::default()), with_other(&ProxyConfig::default()));
-        let published = |former: u64, touched: Touched| Published {
+        let published = |number: u64, touched: Touched| Published {
             view: Arc::new(view()),
             rebuilt: None,
-            former: Some(Revision(former)),
+            number,
             revision: Revision(9),
             touched,
             committed_at: Timestamp::UNIX_EPOCH,
             folded_at: Instant::now(),
             kind: "Mesh",
         };
-        let last = (Revision(7), former);
+        let last = (7, former);
         let difference = |published: &Published| with_former(&config, Some(&last), published, "web");
-        assert_eq!(difference(&published(7, Touched::None)).map(|found| found.of), Some("touched"));
-        assert_eq!(difference(&published(7, Touched::All)), None);
-        assert_eq!(difference(&published(8, Touched::None)), None, "a view between them may have touched it");
+        assert_eq!(difference(&published(8, Touched::None)).map(|found| found.of), Some("touched"));
+        assert_eq!(difference(&published(8, Touched::All)), None);
+        assert_eq!(difference(&published(9, Touched::None)), None, "a view between them may have touched it");
     }
 }

@@ -12,8 +12,8 @@ use store::{ChangeBatch, Event, KindFilter, Revision, State};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
+use xds::MeshView;
 use xds::view::ViewSettings;
-use xds::{MeshView, Touched};
 
 use super::addresses::{Addresses, Found};
 use super::view;
@@ -89,7 +89,7 @@ impl MeshActor {
         let published = Arc::new(Published {
             view: Arc::clone(view),
             rebuilt,
-            former: self.hub.newest().map(|newest| newest.revision),
+            number: self.hub.newest().map_or(0, |newest| newest.number + 1),
             revision: folded.news.revision,
             touched: folded.news.touched(),
             committed_at: folded.committed_at,
