@@ -15,6 +15,7 @@ use crate::health::{self, HealthService};
 use crate::insights;
 use crate::mesh;
 use crate::propagation::{Asked, Propagation, RefusedResource};
+use crate::recent::RecentPropagation;
 use crate::runtime::{Arbiters, RuntimeError};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -135,6 +136,16 @@ impl ControlPlane {
     /// also when [`Settings::verify_views`] is off.
     pub fn differences(&self) -> u64 {
         self.shared.differences()
+    }
+
+    /// How many proxies are connected to this process.
+    pub fn proxy_count(&self) -> usize {
+        self.shared.hubs().iter().map(|hub| hub.len()).sum()
+    }
+
+    /// How long the latest changes took from their commit to the answer of a proxy of this process.
+    pub fn recent_propagation(&self) -> RecentPropagation {
+        self.shared.recent.percentiles()
     }
 
     /// Ends all streams, so that proxies connect elsewhere, writes their last status, and ends the

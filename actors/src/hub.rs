@@ -83,6 +83,11 @@ impl Hub {
         self.audience().members().next().is_none()
     }
 
+    /// How many proxies are connected.
+    pub(crate) fn len(&self) -> usize {
+        self.audience().members().count()
+    }
+
     /// Whether the proxy is connected.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.audience().has(name)

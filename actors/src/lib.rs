@@ -22,15 +22,17 @@ mod mesh;
 mod metrics;
 mod names;
 mod propagation;
+mod recent;
 mod runtime;
 mod settings;
 mod shared;
 
 pub use admission::{Authentication, ProxyId, ProxyIdError, Refusal, RegistrationError};
-pub use ads::AdsService;
+pub use ads::{AdsService, Closing};
 pub use control_plane::{ConnectedProxy, ControlPlane};
 pub use health::HealthService;
 pub use names::{Names, SystemNames};
 pub use propagation::{PendingProxy, Propagation, RefusedResource, RejectingProxy};
+pub use recent::RecentPropagation;
 pub use runtime::RuntimeError;
 pub use settings::Settings;

@@ -14,6 +14,7 @@ use crate::health::Watchers;
 use crate::hub::Hub;
 use crate::identities::Identities;
 use crate::insights::Insights;
+use crate::recent::Recent;
 use crate::runtime::Arbiters;
 use crate::settings::Settings;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) inquiries: Semaphore,
     /// How often what is incremental was not what is made from nothing, in the mode that compares.
     differences: AtomicU64,
+    /// How long changes took to reach proxies.
+    pub(crate) recent: Recent,
     hubs: Mutex<BTreeMap<Arc<str>, Arc<Hub>>>,
     streams: AtomicU64,
 }
@@ -61,6 +64,7 @@ impl Shared {
             moved: Arc::default(),
             inquiries: Semaphore::new(1),
             differences: AtomicU64::new(0),
+            recent: Recent::default(),
             hubs: Mutex::default(),
             streams: AtomicU64::new(1),
         }

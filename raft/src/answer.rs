@@ -7,9 +7,8 @@ use openraft::raft::VoteRequest;
 use tonic::Status;
 
 use crate::RaftStore;
-use crate::codec;
-use crate::record::TxnRecord;
-use crate::rpc::{AppendReply, GuardFailureRecord, Reply, Request, Welcome, append_request};
+use crate::record;
+use crate::rpc::{AppendReply, GuardFailureRecord, Presence, Reply, Request, Welcome, append_request};
 use crate::types::{log_id, vote};
 
 fn stopped(error: &dyn std::fmt::Display) -> Status {
@@ -38,18 +37,30 @@ impl RaftStore {
                 Err(error) => Reply::Refused(error.to_string()),
             }),
             Request::Join { secret } => self.answer_join(&secret),
+            Request::Vitals(told) => Ok(self.answer_vitals(&told)),
+            Request::Presence => {
+                Ok(Reply::Presence(if self.dir().admitted() { Presence::Member } else { Presence::Joining }))
+            }
+            Request::Secret { generation, secret } => Ok(match self.take_secret(generation, secret) {
+                Ok(()) => Reply::Done,
+                Err(error) => Reply::Refused(error.to_string()),
+            }),
         }
     }
 
     /// Commits for another replica. The transaction is decoded first: what cannot be applied must
     /// not get into the log.
     async fn answer_commit(&self, bytes: Vec<u8>) -> Reply {
-        let txn = match codec::decode::<TxnRecord>(&bytes).and_then(|record| record.txn(&self.keys())) {
+        let txn = match record::decode_txn(&bytes, &self.keys(), self.reads_format()) {
             Ok(txn) => Arc::new(txn),
             Err(error) => return Reply::Refused(error.to_string()),
         };
+        let author = txn.author.clone();
         match self.propose(bytes.into(), Some(txn)).await {
-            Ok(Ok(batch)) => Reply::Committed(batch.revision.0),
+            Ok(Ok(batch)) => {
+                self.tell_author(author.as_deref(), batch.revision);
+                Reply::Committed(batch.revision.0)
+            }
             Ok(Err(failure)) => Reply::Guard(GuardFailureRecord::of(&failure)),
             Err(refusal) => Reply::refusal(refusal),
         }

@@ -10,8 +10,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The format that this build writes, and the newest that it reads.
-pub(crate) const FORMAT: u8 = 1;
+/// The newest format that this build reads and writes. What an older one can express is written in
+/// that: versions one release apart work together in one group.
+///
+/// - 1: the first.
+/// - 2: transactions with their author; requests for vitals, for presence, and with the join secret.
+pub(crate) const FORMAT: u8 = 2;
+
+/// The oldest format that any build of a group reads.
+pub(crate) const FORMAT_OLDEST: u8 = 1;
+
+/// How every refusal of a newer format begins; replicas recognise it in each other's answers.
+pub(crate) const NEWER: &str = "written by a newer version";
 
 /// No record is larger. Also bounds what a corrupted length can make the decoder allocate.
 pub(crate) const RECORD_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -22,13 +32,15 @@ const HEAD_BYTES: usize = 9;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
     /// A newer build wrote it.
-    #[error("written by a newer version (format {found}, this build reads up to {FORMAT})")]
+    #[error("{NEWER} (format {found}, this one reads up to {reads})")]
     Newer {
         /// The format byte of the record.
         found: u8,
+        /// The newest that is read.
+        reads: u8,
     },
     /// It names a resource kind that this build does not know.
-    #[error("written by a newer version (unknown resource kind {0})")]
+    #[error("{NEWER} (unknown resource kind {0})")]
     UnknownKind(String),
     /// A newer build enabled a sealing key that this replica lacks, or the key file was lost.
     #[error("sealed with key {0}, which this replica does not have")]
@@ -45,17 +57,37 @@ fn options() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(RECORD_BYTES_MAX).reject_trailing_bytes()
 }
 
-/// Encodes a record.
+/// Encodes a record in the oldest format.
 ///
 /// # Errors
 /// [`CodecError::TooLarge`]; records have no shape that bincode refuses.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    encode_in(FORMAT_OLDEST, value)
+}
+
+/// Encodes a record that needs a format.
+///
+/// # Errors
+/// See [`encode`].
+pub(crate) fn encode_in<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let body = options().serialize(value).map_err(|_| CodecError::TooLarge)?;
     let mut record = Vec::with_capacity(HEAD_BYTES + body.len());
-    record.push(FORMAT);
+    record.push(format);
     record.extend_from_slice(&xxh3_64(&body).to_le_bytes());
     record.extend_from_slice(&body);
     Ok(record)
+}
+
+/// The format of a record, when it is at most `reads`.
+///
+/// # Errors
+/// [`CodecError::Newer`], and [`CodecError::Corrupted`] for an empty record.
+pub(crate) fn format_of(record: &[u8], reads: u8) -> Result<u8, CodecError> {
+    match record.first() {
+        None => Err(CodecError::Corrupted("empty record".to_owned())),
+        Some(&found) if found > reads => Err(CodecError::Newer { found, reads }),
+        Some(&found) => Ok(found),
+    }
 }
 
 /// Decodes a record that [`encode`] made.
@@ -67,7 +99,7 @@ pub(crate) fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, CodecError
         return Err(CodecError::Corrupted("empty record".to_owned()));
     };
     if format > FORMAT {
-        return Err(CodecError::Newer { found: format });
+        return Err(CodecError::Newer { found: format, reads: FORMAT });
     }
     let Some((checksum, body)) = rest.split_first_chunk::<8>() else {
         return Err(CodecError::Corrupted("short record".to_owned()));
@@ -110,6 +142,8 @@ mod tests {
     fn a_newer_format_is_told_from_corruption() {
         let mut record = encode(&1u64).unwrap();
         record[0] = FORMAT + 1;
-        assert_eq!(decode::<u64>(&record), Err(CodecError::Newer { found: FORMAT + 1 }));
+        assert_eq!(decode::<u64>(&record), Err(CodecError::Newer { found: FORMAT + 1, reads: FORMAT }));
+        assert_eq!(format_of(&encode(&1u64).unwrap(), 1), Ok(1));
+        assert_eq!(format_of(&encode_in(2, &1u64).unwrap(), 1), Err(CodecError::Newer { found: 2, reads: 1 }));
     }
 }

@@ -5,6 +5,8 @@
 //! replica         identity of the replica; the mark of an initialised directory
 //! cluster.keys    sealing keys, unless the operator keeps them elsewhere
 //! cluster.pki     certificate authority and join secret, when there is a replica listener
+//! removed         the replicas that were taken out of the group, one id a line
+//! expelled        there when this replica is one of them
 //! log/            log and hard state
 //! snapshots/      the newest snapshot
 //! ```
@@ -129,6 +131,34 @@ impl DataDir {
     /// The cluster's certificate authority and join secret.
     pub(crate) fn pki(&self) -> PathBuf {
         self.path.join("cluster.pki")
+    }
+
+    /// The list of the replicas that were removed.
+    pub(crate) fn removed(&self) -> PathBuf {
+        self.path.join("removed")
+    }
+
+    /// Whether this replica was removed from its group.
+    pub(crate) fn expelled(&self) -> bool {
+        self.mark().exists()
+    }
+
+    /// Remembers whether this replica was removed from its group.
+    pub(crate) fn set_expelled(&self, expelled: bool) -> io::Result<()> {
+        match expelled {
+            true => write_private(&self.mark(), b""),
+            false if self.expelled() => std::fs::remove_file(self.mark()),
+            false => Ok(()),
+        }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.path.join("expelled")
+    }
+
+    /// Where the operator finds the join token.
+    pub(crate) fn join_token(&self) -> PathBuf {
+        self.path.join("join-token")
     }
 
     /// The default place of the sealing keys.

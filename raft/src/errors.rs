@@ -5,6 +5,17 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::CodecError;
 
+/// Why a backup was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// No leader confirmed that the state is the newest; try again.
+    #[error(transparent)]
+    Unconfirmed(#[from] store::ReadError),
+    /// The file could not be written.
+    #[error("backup could not be written: {0}")]
+    Unwritten(#[from] io::Error),
+}
+
 /// Why a data directory could not be opened. Each says what the operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -50,6 +61,17 @@ pub enum OpenError {
         path: PathBuf,
         /// Which key.
         detail: String,
+    },
+    /// The group took this replica out, for ever.
+    #[error(
+        "data directory {}: replica {id} was removed from its group: move the directory away, and join with an empty one",
+        path.display()
+    )]
+    Removed {
+        /// The data directory.
+        path: PathBuf,
+        /// The replica.
+        id: u64,
     },
     /// The settings contradict each other or what is in the directory.
     #[error("raft settings: {0}")]

@@ -88,6 +88,14 @@ impl RaftStore {
         self.change(Change::RotateKey).await
     }
 
+    /// Makes a new join token; the former one lets nobody in any more.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; replicas that are not reached are named, and get it when they are back.
+    pub async fn rotate_join_token(&self) -> Result<(), ChangeError> {
+        self.change(Change::RotateSecret).await
+    }
+
     /// Has the leader carry out a change.
     pub(crate) async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let start = Instant::now();
@@ -100,6 +108,7 @@ impl RaftStore {
                     match self.call(&address, &request, deadline.saturating_duration_since(Instant::now())).await {
                         Ok(reply) => reply,
                         Err(CallError::NotSent(_)) => Reply::NotLeader(None),
+                        Err(CallError::Older(why)) => Reply::Refused(format!("the leader must be upgraded: {why}")),
                         Err(CallError::Lost(why)) => return Err(ChangeError::Unknown(why)),
                     }
                 }
@@ -129,6 +138,8 @@ impl RaftStore {
             Change::Remove(id) => self.remove_here(id).await,
             Change::HandOver(id) => self.hand_over_here(id).await,
             Change::RotateKey => self.rotate_key_here().await,
+            Change::RotateSecret => self.rotate_secret_here().await,
+            Change::Replace { id, address } => self.replace_here(id, address).await,
         }
     }
 
@@ -172,6 +183,18 @@ impl RaftStore {
             let reply = self.change_members(ChangeMembers::AddVoterIds(BTreeSet::new())).await;
             tracing::info!(?reply, "finished the change of the group that another leader began");
         }
+    }
+
+    /// A replica that lost its disk came back with a new id at its address.
+    async fn replace_here(&self, id: ReplicaId, address: String) -> Reply {
+        let former = self.members().into_iter().find(|(other, known)| *other != id && *known == address);
+        if let Some((former, _)) = former {
+            match self.remove_here(former).await {
+                Reply::Done => tracing::warn!(replica = former, by = id, address, "replica lost its disk, is replaced"),
+                other => return other,
+            }
+        }
+        Box::pin(self.change_here(Change::Admit { id, address })).await
     }
 
     async fn remove_here(&self, id: ReplicaId) -> Reply {
@@ -277,6 +300,37 @@ impl RaftStore {
             }
         }
         Reply::Done
+    }
+
+    async fn rotate_secret_here(&self) -> Reply {
+        let Some(pki) = self.pki() else {
+            return Reply::Refused("this replica has no replica listener, so nobody joins".to_owned());
+        };
+        let (generation, secret) = pki.next_secret();
+        if let Err(error) = self.take_secret(generation, secret) {
+            return Reply::Refused(error.to_string());
+        }
+        let request = pki.secret_request();
+        for (replica, address) in self.members().into_iter().filter(|(replica, _)| *replica != self.id()) {
+            match self.call_replica(replica, &address, &request, self.timeout()).await {
+                Ok(Reply::Done) => {}
+                other => {
+                    let why = format!("replica {replica} still takes the former one until it is reached ({other:?})");
+                    return Reply::Refused(format!("there is a new join token, but {why}"));
+                }
+            }
+        }
+        Reply::Done
+    }
+
+    /// Keeps a join secret, unless there is a newer one.
+    pub(crate) fn take_secret(&self, generation: u64, secret: [u8; 32]) -> std::io::Result<()> {
+        let Some(pki) = self.pki() else { return Ok(()) };
+        if pki.take_secret(generation, secret) {
+            pki.save(&self.dir().pki())?;
+            crate::keys::write_private(&self.dir().join_token(), pki.token().as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Keeps sealing keys that the leader sends.

@@ -26,7 +26,7 @@ pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
     let mut why = "no address to join was given".to_owned();
     while start.elapsed() < JOIN_WAIT && !join.addresses.is_empty() {
         for address in &join.addresses {
-            match peers.call(address, &request, CALL_TIMEOUT).await {
+            match peers.call(None, address, &request, CALL_TIMEOUT).await {
                 Ok(Reply::Joined(welcome)) => return Ok(welcome),
                 Ok(other) => why = format!("{address} answered {other:?}"),
                 Err(CallError::NotSent(error)) if error.contains("join token") => {
@@ -40,20 +40,24 @@ pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
     Err(OpenError::Start(format!("no group could be joined: {why}")))
 }
 
-/// Asks the group's replicas, until the leader among them has admitted this one as a learner.
+/// Asks the group's replicas, until the leader among them has admitted this one as a learner; in
+/// place of the one that had its address, when `replaces`.
 pub(crate) async fn enter(
     peers: &Peers,
     welcome: &Welcome,
     join: &Join,
     id: ReplicaId,
     address: &str,
+    replaces: bool,
 ) -> Result<(), OpenError> {
-    let request = Request::Change(Change::Admit { id, address: address.to_owned() });
+    let address = address.to_owned();
+    let request =
+        Request::Change(if replaces { Change::Replace { id, address } } else { Change::Admit { id, address } });
     let start = Instant::now();
     let mut why = String::new();
     while start.elapsed() < JOIN_WAIT {
         for replica in welcome.addresses.iter().chain(&join.addresses) {
-            match peers.call(replica, &request, CALL_TIMEOUT).await {
+            match peers.call(None, replica, &request, CALL_TIMEOUT).await {
                 Ok(Reply::Done) => return Ok(()),
                 Ok(Reply::NotLeader(_)) => why = format!("{replica} does not lead"),
                 Ok(other) => why = format!("{replica} answered {other:?}"),

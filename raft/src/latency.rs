@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 const SAMPLES_MAX: usize = 1024;
 
 /// A window over the latest samples. Clones share it.
@@ -14,7 +16,7 @@ pub(crate) struct Latency {
 }
 
 /// Percentiles over the latest samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// Half of the samples are at most this.
     pub p50: Duration,

@@ -6,10 +6,12 @@
 //! and applied by every replica to its own [`store::State`].
 
 mod answer;
+mod certificates;
 mod codec;
 mod data_dir;
 mod errors;
 mod flusher;
+mod founding;
 mod group;
 mod join;
 mod keys;
@@ -24,6 +26,9 @@ mod pki;
 mod proposer;
 mod record;
 mod recover;
+mod removal;
+mod removed;
+mod restore;
 mod rpc;
 mod seal;
 mod settings;
@@ -37,12 +42,15 @@ mod store_impl;
 #[cfg(test)]
 mod suite_tests;
 mod types;
+mod vitals;
 
-pub use errors::OpenError;
+pub use errors::{BackupError, OpenError};
 pub use group::ChangeError;
 pub use latency::Percentiles;
 pub use recover::{recover_alone, restore};
-pub use settings::{Join, Settings};
+pub use restore::{RestoreError, Restored};
+pub use settings::{Join, Peers, Settings};
 pub use status::{Member, Role, Status};
 pub use store_impl::RaftStore;
 pub use types::{Replica, ReplicaId};
+pub use vitals::{Pulse, Vitals};

@@ -9,57 +9,85 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use openraft::Snapshot;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{ClientStreamingService, Grpc, NamedService, UnaryService};
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::transport::{CertificateDer, Server, ServerTlsConfig};
 use tonic::{Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::RaftStore;
 use crate::codec;
-use crate::peers::{CALL, INSTALL, MESSAGE_BYTES_MAX, SERVICE};
+use crate::peers::{CALL, INSTALL, MESSAGE_BYTES_MAX, REMOVED, SERVICE, TARGET};
+use crate::pki;
 use crate::rpc::{Frame, Reply, Request, SnapshotHead};
 use crate::seal::Keyring;
 use crate::snapshot::SnapshotFile;
-use crate::types::{vote, vote_record};
+use crate::types::{ReplicaId, vote, vote_record};
 
 /// A bound listener that does not serve yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
-    tls: ServerTlsConfig,
 }
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr, tls: ServerTlsConfig) -> std::io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, tls })
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await? })
     }
 
     pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` turns true or its sender is gone.
+    /// Serves until `stop` turns true or its sender is gone, with the newest certificate.
     pub(crate) fn serve(
         self,
         store: RaftStore,
+        mut tls: watch::Receiver<ServerTlsConfig>,
         mut stop: watch::Receiver<bool>,
-    ) -> Result<(), tonic::transport::Error> {
-        let router = Server::builder().tcp_nodelay(true).tls_config(self.tls)?.add_service(ReplicaService { store });
+    ) {
+        let listener = Arc::new(self.listener);
         tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(self.listener);
-            // Stopped, or abandoned with its replica: open connections are ended, the peers retry.
-            let signal = async move { drop(stop.wait_for(|stop| *stop).await) };
-            if let Err(error) = router.serve_with_incoming_shutdown(incoming, signal).await {
-                tracing::error!(%error, "replica listener stopped");
+            while !*stop.borrow() {
+                let renewed = tls.borrow_and_update().clone();
+                let builder = Server::builder().tcp_nodelay(true).tls_config(renewed);
+                let router = match builder {
+                    Ok(mut builder) => builder.add_service(ReplicaService { store: store.clone() }),
+                    Err(error) => return tracing::error!(%error, "replica listener cannot use its certificate"),
+                };
+                let incoming = accepted(Arc::clone(&listener));
+                let (ended, end) = tokio::sync::oneshot::channel::<()>();
+                tokio::spawn(async move {
+                    let signal = async move { drop(end.await) };
+                    if let Err(error) = router.serve_with_incoming_shutdown(incoming, signal).await {
+                        tracing::error!(%error, "replica listener stopped");
+                    }
+                });
+                // Stopped, abandoned with its replica, or there is a new certificate: connections
+                // are ended in order and made anew. They end meanwhile; others are accepted already.
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return drop(ended),
+                    renewed = tls.changed() => {
+                        drop(ended);
+                        if renewed.is_err() {
+                            return;
+                        }
+                    }
+                }
             }
         });
-        Ok(())
     }
+}
+
+/// The connections of a listener, until this stream is dropped.
+fn accepted(listener: Arc<TcpListener>) -> impl futures::Stream<Item = std::io::Result<TcpStream>> {
+    futures::stream::unfold(listener, |listener| async move {
+        let stream = listener.accept().await.map(|(stream, _)| stream);
+        Some((stream, listener))
+    })
 }
 
 #[derive(Clone)]
@@ -99,12 +127,40 @@ impl Service<http::Request<tonic::body::Body>> for ReplicaService {
 struct CallMethod(ReplicaService);
 struct InstallMethod(ReplicaService);
 
-fn is_replica<T>(request: &tonic::Request<T>) -> bool {
-    request.peer_certs().is_some_and(|chain| !chain.is_empty())
+/// A holder of a certificate of the cluster.
+struct Caller {
+    chain: Arc<Vec<CertificateDer<'static>>>,
+}
+
+impl Caller {
+    /// Which replica it is, as its certificate tells.
+    fn id(&self) -> Option<ReplicaId> {
+        self.chain.first().and_then(|certificate| pki::replica_of(certificate))
+    }
+}
+
+/// Who asks; `None` for a stranger.
+fn caller<T>(request: &tonic::Request<T>) -> Option<Caller> {
+    request.peer_certs().filter(|chain| !chain.is_empty()).map(|chain| Caller { chain })
+}
+
+/// Refuses who was removed, and what is for a replica whose address this one has now.
+fn check<T>(store: &RaftStore, caller: &Caller, request: &tonic::Request<T>) -> Result<(), Status> {
+    let removed = store.removed();
+    if let Some(id) = removed.any().then(|| caller.id()).flatten().filter(|id| removed.has(*id)) {
+        let mut status = Status::permission_denied(format!("replica {id} was removed from the group"));
+        status.metadata_mut().insert(REMOVED, id.into());
+        return Err(status);
+    }
+    let target = request.metadata().get(TARGET).and_then(|value| value.to_str().ok()?.parse::<ReplicaId>().ok());
+    match target.filter(|target| *target != store.id()) {
+        Some(target) => Err(Status::permission_denied(format!("replica {target} is not here, but {}", store.id()))),
+        None => Ok(()),
+    }
 }
 
 fn reply(reply: &Reply) -> Result<Response<Frame>, Status> {
-    let body = codec::encode(reply).map_err(|e| Status::internal(e.to_string()))?;
+    let body = codec::encode_in(reply.format(), reply).map_err(|e| Status::internal(e.to_string()))?;
     Ok(Response::new(Frame { body: body.into() }))
 }
 
@@ -115,8 +171,14 @@ impl UnaryService<Frame> for CallMethod {
     fn call(&mut self, request: tonic::Request<Frame>) -> Self::Future {
         let store = self.0.store.clone();
         Box::pin(async move {
-            let is_replica = is_replica(&request);
-            let question: Request = match codec::decode(&request.into_inner().body) {
+            let caller = caller(&request);
+            if let Some(caller) = &caller {
+                check(&store, caller, &request)?;
+            }
+            let is_replica = caller.is_some();
+            let body = request.into_inner().body;
+            let readable = codec::format_of(&body, store.reads_format()).and_then(|_| codec::decode(&body));
+            let question: Request = match readable {
                 Ok(question) => question,
                 Err(error) if is_replica => return Err(Status::invalid_argument(error.to_string())),
                 Err(_) => return Err(Status::permission_denied("not a replica")),
@@ -136,9 +198,8 @@ impl ClientStreamingService<Frame> for InstallMethod {
     fn call(&mut self, request: tonic::Request<Streaming<Frame>>) -> Self::Future {
         let store = self.0.store.clone();
         Box::pin(async move {
-            if !is_replica(&request) {
-                return Err(Status::permission_denied("not a replica"));
-            }
+            let caller = caller(&request).ok_or_else(|| Status::permission_denied("not a replica"))?;
+            check(&store, &caller, &request)?;
             let vote = receive(&store, request.into_inner()).await?;
             reply(&Reply::Installed { vote })
         })

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     async fn call(&self, action: RPCTypes, request: Request, ttl: Duration) -> Rpc<Reply> {
-        let call = async { self.peers()?.call(&self.address, &request, ttl).await };
+        let call = async { self.peers()?.call(Some(self.target), &self.address, &request, ttl).await };
         match tokio::time::timeout(ttl, call).await {
             Ok(reply) => answered(reply),
             Err(_) => Err(Timeout { action, id: self.own, target: self.target, timeout: ttl }.into()),
@@ -94,7 +94,7 @@ impl Connection {
 #[allow(clippy::result_large_err, reason = "openraft's error")]
 fn answered(reply: Result<Reply, CallError>) -> Rpc<Reply> {
     reply.map_err(|error| match error {
-        CallError::NotSent(_) => Unreachable::new(&error).into(),
+        CallError::NotSent(_) | CallError::Older(_) => Unreachable::new(&error).into(),
         CallError::Lost(_) => NetworkError::new(&error).into(),
     })
 }
@@ -115,8 +115,8 @@ impl RaftNetwork<TypeConfig> for Connection {
             Some(known) if known.span == span => known,
             _ => {
                 let (connection, request) = (self.peers().cloned(), Request::append(&rpc));
-                let address = self.address.clone();
-                let call = async move { connection?.call(&address, &request, APPEND_TIMEOUT).await };
+                let (target, address) = (self.target, self.address.clone());
+                let call = async move { connection?.call(Some(target), &address, &request, APPEND_TIMEOUT).await };
                 InFlight { span, reply: tokio::spawn(call) }
             }
         };
@@ -158,7 +158,7 @@ impl RaftNetwork<TypeConfig> for Connection {
             let head = codec::encode(&SnapshotHead::new(vote_record(&of), &snapshot.meta))
                 .map_err(|e| CallError::NotSent(e.to_string()))?;
             let head = futures::stream::iter([Frame { body: head.into() }]);
-            self.peers()?.install(&self.address, head.chain(chunks(*snapshot.snapshot))).await
+            self.peers()?.install(self.target, &self.address, head.chain(chunks(*snapshot.snapshot))).await
         };
         let reply = tokio::select! {
             closed = cancel => return Err(closed.into()),
@@ -167,7 +167,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         match reply {
             Ok(Reply::Installed { vote: of }) => Ok(SnapshotResponse::new(vote(of))),
             Ok(other) => Err(unexpected(&other).into()),
-            Err(error @ CallError::NotSent(_)) => Err(Unreachable::new(&error).into()),
+            Err(error @ (CallError::NotSent(_) | CallError::Older(_))) => Err(Unreachable::new(&error).into()),
             Err(error @ CallError::Lost(_)) => Err(NetworkError::new(&error).into()),
         }
     }

@@ -1,6 +1,7 @@
 //! From settings to a running replica.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
 
+use crate::certificates;
 use crate::data_dir::{DataDir, random_id};
 use crate::errors::OpenError;
 use crate::flusher::Flusher;
+use crate::founding::{self, Step};
 use crate::join;
 use crate::keys::Keys;
 use crate::latency::Latency;
@@ -27,6 +30,7 @@ use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
 use crate::store_impl::Inner;
 use crate::types::{Raft, Replica, ReplicaId};
+use crate::vitals::Heard;
 use crate::{RaftStore, leadership, proposer};
 
 /// How long a group of one may take from opening to leading, or a new replica to catch up.
@@ -56,29 +60,26 @@ impl RaftStore {
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         let config = Arc::new(settings.openraft()?);
         let start = |error: &dyn std::fmt::Display| OpenError::Start(error.to_string());
-        let (dir, welcome) = settle(&settings).await?;
+        let (dir, arrival) = settle(&settings).await?;
         let (key_file, listens) = (settings.key_file.clone(), settings.listen.is_some());
-        let taken = welcome.clone();
-        let disk = blocking(move || read_disk(dir, key_file.as_deref(), taken.as_ref(), listens, None)).await?;
-        let listener = match (settings.listen, &disk.pki) {
-            (Some(address), Some(pki)) => {
-                let tls = pki.server_tls(disk.id).map_err(|e| start(&e))?;
-                let bound = Listener::bind(address, tls).await;
-                Some(bound.map_err(|e| OpenError::Settings(format!("replica listener {address}: {e}")))?)
-            }
-            _ => None,
+        let (taken, reads) = (arrival.clone(), settings.reads_format);
+        let disk = blocking(move || read_disk(dir, key_file.as_deref(), &taken, listens, None)).await?;
+        let listener = match settings.listen.filter(|_| disk.pki.is_some()) {
+            Some(address) => Some(bind(address).await?),
+            None => None,
         };
-        let address = match &listener {
-            None => String::new(),
-            Some(listener) => match &settings.advertise {
-                Some(address) => address.clone(),
-                None => listener.address().map_err(|e| start(&e))?.to_string(),
-            },
+        let address = match (&listener, &settings.advertise) {
+            (None, _) => String::new(),
+            (Some(_), Some(address)) => address.clone(),
+            (Some(listener), None) => listener.address().map_err(|e| start(&e))?.to_string(),
         };
-        let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id)).transpose().map_err(|e| start(&e))?;
+        let renewal = settings.certificate_renewal;
+        let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id, renewal)).transpose().map_err(|e| start(&e))?;
         let peers = tls.map(Peers::new);
+        let removed = disk.machine.removed();
         let network = Network { own: disk.id, peers: peers.clone() };
-        let raft = Raft::new(disk.id, config, network, disk.log, disk.machine).await.map_err(|e| start(&e))?;
+        let raft =
+            Raft::new(disk.id, config, network, disk.log, disk.machine.reading(reads)).await.map_err(|e| start(&e))?;
         let (stop, stopped) = watch::channel(false);
         let commit = Latency::new("raft_commit_seconds");
         let store = Self::new(Inner {
@@ -94,20 +95,24 @@ impl RaftStore {
             commit,
             fsync: disk.fsync,
             timeout: settings.commit_timeout,
+            removed,
+            heard: Heard::default(),
+            reads_format: settings.reads_format,
+            expelled: watch::Sender::new(None),
             changing: tokio::sync::Mutex::default(),
             stood: std::sync::atomic::AtomicU32::default(),
             stop,
             dir: disk.dir,
         });
-        if let Some(listener) = listener {
-            listener.serve(store.clone(), stopped.clone()).map_err(|e| start(&e))?;
+        if let (Some(listener), Some(peers)) = (listener, &peers) {
+            store.serve(listener, peers.clone(), renewal, &stopped)?;
         }
-        store.spawn(stopped.clone(), store.clone().promote_learners());
-        let joins = !store.dir().admitted();
-        match (joins, &settings.join, &welcome, &peers) {
-            (false, ..) => store.found_or_resume(disk.pristine, &address).await?,
-            (true, Some(wanted), Some(welcome), Some(peers)) => {
-                join::enter(peers, welcome, wanted, disk.id, &address).await?;
+        store.begin_duties(&stopped);
+        let replaces = settings.peers.is_some();
+        match (store.dir().admitted(), &arrival.join, &arrival.welcome, &peers) {
+            (true, ..) => store.found_or_resume(disk.pristine, &address).await?,
+            (false, Some(wanted), Some(welcome), Some(peers)) => {
+                join::enter(peers, welcome, wanted, disk.id, &address, replaces).await?;
                 store.catch_up().await?;
                 store.dir().admit()?;
             }
@@ -120,6 +125,30 @@ impl RaftStore {
             store.spawn(stopped, store.clone().announce_address(address));
         }
         Ok(store)
+    }
+
+    /// Answers other replicas, until it stops.
+    fn serve(
+        &self,
+        listener: Listener,
+        peers: Peers,
+        renewal: Duration,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<(), OpenError> {
+        let Some(pki) = self.pki() else { return Ok(()) };
+        let tls = pki.server_tls(self.id(), renewal).map_err(|e| OpenError::Start(e.to_string()))?;
+        let (server, tls) = watch::channel(tls);
+        listener.serve(self.clone(), tls, stopped.clone());
+        self.spawn(stopped.clone(), certificates::renew(pki.clone(), self.id(), renewal, peers, server));
+        Ok(())
+    }
+
+    /// What it does beside answering, until it stops.
+    fn begin_duties(&self, stopped: &watch::Receiver<bool>) {
+        self.spawn(stopped.clone(), self.clone().promote_learners());
+        self.spawn(stopped.clone(), self.clone().remember_removed());
+        self.spawn(stopped.clone(), self.clone().obey_removal());
+        self.spawn(stopped.clone(), self.clone().keep_in_touch());
     }
 
     async fn found_or_resume(&self, pristine: bool, address: &str) -> Result<(), OpenError> {
@@ -162,21 +191,49 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| OpenError::Start(e.to_string()))?
 }
 
+async fn bind(address: SocketAddr) -> Result<Listener, OpenError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|e| OpenError::Settings(format!("replica listener {address}: {e}")))
+}
+
+/// How a replica comes into its group; nothing of it for one that is there already.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrival {
+    /// The group that it joins.
+    join: Option<Join>,
+    /// What that group gave it.
+    welcome: Option<Welcome>,
+    /// The authority of the group that it founds with its peers.
+    founds: Option<Pki>,
+}
+
 /// Locks the directory, and asks the group in when the directory is new and joins one.
-async fn settle(settings: &Settings) -> Result<(DataDir, Option<Welcome>), OpenError> {
+async fn settle(settings: &Settings) -> Result<(DataDir, Arrival), OpenError> {
     let path = settings.data_dir.clone();
     let dir = blocking(move || DataDir::open(&path)).await?;
-    let wanted: Option<&Join> = settings.join.as_ref();
-    match wanted {
-        Some(_) if settings.listen.is_none() => {
-            Err(OpenError::Settings("joining a group needs a replica listener".to_owned()))
-        }
-        Some(wanted) if !dir.admitted() => {
-            let welcome = join::knock(wanted).await?;
-            Ok((dir, Some(welcome)))
-        }
-        _ => Ok((dir, None)),
+    if let Some(id) = dir.id().filter(|_| dir.expelled()) {
+        return Err(OpenError::Removed { path: dir.path().to_owned(), id });
     }
+    let mut arrival = Arrival { join: settings.join.clone(), ..Arrival::default() };
+    if let Some(peers) = settings.peers.as_ref().filter(|_| !dir.admitted()) {
+        let pki = Pki::of_shared_secret(peers.secret.trim()).map_err(|e| OpenError::Start(e.to_string()))?;
+        // One that has begun to join goes on with that.
+        let step = if dir.joined() { Step::Join } else { founding::gather(settings, peers, &pki).await? };
+        if step == Step::Join {
+            let token = settings.join.as_ref().map_or_else(|| pki.token(), |join| join.token.clone());
+            arrival.join = Some(Join { addresses: founding::others(peers)?, token });
+        } else {
+            arrival = Arrival { founds: Some(pki), ..Arrival::default() };
+        }
+    }
+    match &arrival.join {
+        Some(_) if settings.listen.is_none() => {
+            return Err(OpenError::Settings("joining a group needs a replica listener".to_owned()));
+        }
+        Some(wanted) if !dir.admitted() => arrival.welcome = Some(join::knock(wanted).await?),
+        _ => {}
+    }
+    Ok((dir, arrival))
 }
 
 /// Reads what is in the directory. A new one gets its identity, unless `provisional` stands in
@@ -184,7 +241,7 @@ async fn settle(settings: &Settings) -> Result<(DataDir, Option<Welcome>), OpenE
 pub(crate) fn read_disk(
     mut dir: DataDir,
     key_file: Option<&Path>,
-    welcome: Option<&Welcome>,
+    arrival: &Arrival,
     listens: bool,
     provisional: Option<ReplicaId>,
 ) -> Result<Disk, OpenError> {
@@ -194,13 +251,13 @@ pub(crate) fn read_disk(
         move |error| OpenError::of(&path, &file, error)
     };
     let key_path = key_file.map_or_else(|| dir.keys(), Path::to_owned);
-    let keys = read_keys(&dir, &key_path, welcome)?;
-    let pki = read_pki(&dir, welcome, listens)?;
+    let keys = read_keys(&dir, &key_path, arrival.welcome.as_ref())?;
+    let pki = read_pki(&dir, arrival, listens)?;
     let id = match dir.id().or(provisional) {
         Some(id) => id,
         None => {
             let id = random_id();
-            dir.initialise(id, welcome.is_some())?;
+            dir.initialise(id, arrival.welcome.is_some())?;
             id
         }
     };
@@ -212,6 +269,8 @@ pub(crate) fn read_disk(
     let snapshot_dir = dir.snapshots();
     let snapshots = SnapshotDir::open(snapshot_dir.clone()).map_err(failed(&snapshot_dir))?;
     let (machine, feed) = StateMachine::open(snapshots.clone(), keys.clone()).map_err(failed(&snapshot_dir))?;
+    let removed = dir.removed();
+    machine.removed().load(&removed).map_err(failed(&removed))?;
     if log.purged().map_err(failed(&log_dir))? > machine.applied() {
         return Err(OpenError::Corrupted { path, detail: "the snapshot that the log continues is missing".to_owned() });
     }
@@ -243,11 +302,11 @@ pub(crate) fn read_keys(dir: &DataDir, path: &Path, welcome: Option<&Welcome>) -
     Keys::create(path, Keyring::generate()).map_err(failed)
 }
 
-fn read_pki(dir: &DataDir, welcome: Option<&Welcome>, listens: bool) -> Result<Option<Pki>, OpenError> {
+fn read_pki(dir: &DataDir, arrival: &Arrival, listens: bool) -> Result<Option<Pki>, OpenError> {
     let path = dir.pki();
     let failed = |error| OpenError::of(dir.path(), &path, error);
     let malformed = || OpenError::Start("the group sent no usable certificate authority".to_owned());
-    if let Some(welcome) = welcome {
+    if let Some(welcome) = &arrival.welcome {
         let pki = Pki::parse(&welcome.pki).ok_or_else(malformed)?;
         pki.save(&path).map_err(failed)?;
         return Ok(Some(pki));
@@ -262,7 +321,10 @@ fn read_pki(dir: &DataDir, welcome: Option<&Welcome>, listens: bool) -> Result<O
         let detail = format!("{} is missing", path.display());
         return Err(OpenError::Corrupted { path: dir.path().to_owned(), detail });
     }
-    let pki = Pki::generate().map_err(|e| OpenError::Start(e.to_string()))?;
+    let pki = match &arrival.founds {
+        Some(pki) => pki.clone(),
+        None => Pki::generate().map_err(|e| OpenError::Start(e.to_string()))?,
+    };
     pki.save(&path).map_err(failed)?;
     Ok(Some(pki))
 }

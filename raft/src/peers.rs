@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -11,6 +13,7 @@ use tonic_prost::ProstCodec;
 
 use crate::codec::{self, RECORD_BYTES_MAX};
 use crate::rpc::{Frame, Reply, Request};
+use crate::types::ReplicaId;
 
 /// Paths of the service.
 pub(crate) const SERVICE: &str = "kuma.raft.v1.Replica";
@@ -29,31 +32,63 @@ pub(crate) enum CallError {
     /// It was surely not executed.
     #[error("{0}")]
     NotSent(String),
+    /// It was not executed, because the replica is of an older version and does not know it.
+    #[error("{0}")]
+    Older(String),
     /// It may have been.
     #[error("{0}")]
     Lost(String),
 }
 
+/// In an answer: the caller is no replica of the group any more.
+pub(crate) const REMOVED: &str = "kuma-removed";
+
+/// In a question: the id of the replica that it is for. Another one may have taken its address.
+pub(crate) const TARGET: &str = "kuma-target";
+
 /// Connections to other replicas by address, made when needed. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
-    tls: ClientTlsConfig,
+    tls: Arc<ArcSwap<ClientTlsConfig>>,
     channels: Arc<Mutex<BTreeMap<String, Channel>>>,
+    /// Turns true when a replica says that this one was removed.
+    removed: Arc<watch::Sender<bool>>,
 }
 
 impl Peers {
     pub(crate) fn new(tls: ClientTlsConfig) -> Self {
-        Self { tls, channels: Arc::default() }
+        Self {
+            tls: Arc::new(ArcSwap::from_pointee(tls)),
+            channels: Arc::default(),
+            removed: Arc::new(watch::Sender::new(false)),
+        }
     }
 
-    /// Asks one replica.
-    pub(crate) async fn call(&self, address: &str, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
-        let body = codec::encode(request).map_err(|e| CallError::NotSent(e.to_string()))?;
+    /// Shows another certificate from now on. Open connections are replaced as well.
+    pub(crate) fn renew(&self, tls: ClientTlsConfig) {
+        self.tls.store(Arc::new(tls));
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Turns true when a replica says that this one was removed.
+    pub(crate) fn removed(&self) -> watch::Receiver<bool> {
+        self.removed.subscribe()
+    }
+
+    /// Asks whoever is at an address; with a target, that replica only.
+    pub(crate) async fn call(
+        &self,
+        target: Option<ReplicaId>,
+        address: &str,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
+        let body = codec::encode_in(request.format(), request).map_err(|e| CallError::NotSent(e.to_string()))?;
         let call = async {
             let mut client = self.client(address).await?;
-            let frame = Frame { body: body.into() };
+            let question = addressed(target, Frame { body: body.into() });
             let reply = client
-                .unary(tonic::Request::new(frame), PathAndQuery::from_static(CALL), ProstCodec::default())
+                .unary(question, PathAndQuery::from_static(CALL), ProstCodec::default())
                 .await
                 .map_err(|status| self.failed(address, &status))?;
             decode_reply(&reply.into_inner())
@@ -66,12 +101,17 @@ impl Peers {
     /// Sends a snapshot in chunks.
     pub(crate) async fn install(
         &self,
+        target: ReplicaId,
         address: &str,
         frames: impl futures::Stream<Item = Frame> + Send + 'static,
     ) -> Result<Reply, CallError> {
         let mut client = self.client(address).await?;
         let reply = client
-            .client_streaming(tonic::Request::new(frames), PathAndQuery::from_static(INSTALL), ProstCodec::default())
+            .client_streaming(
+                addressed(Some(target), frames),
+                PathAndQuery::from_static(INSTALL),
+                ProstCodec::default(),
+            )
             .await
             .map_err(|status| self.failed(address, &status))?;
         decode_reply(&reply.into_inner())
@@ -110,7 +150,7 @@ impl Peers {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true)
-            .tls_config(self.tls.clone())
+            .tls_config(ClientTlsConfig::clone(&self.tls.load()))
     }
 
     fn forget(&self, address: &str) {
@@ -119,14 +159,27 @@ impl Peers {
 
     fn failed(&self, address: &str, status: &tonic::Status) -> CallError {
         let what = format!("{address}: {}: {}", status.code(), status.message());
+        if status.metadata().contains_key(REMOVED) {
+            self.removed.send_replace(true);
+        }
         match status.code() {
             tonic::Code::PermissionDenied | tonic::Code::Unimplemented => CallError::NotSent(what),
+            // What cannot be read is not executed.
+            tonic::Code::InvalidArgument if status.message().contains(codec::NEWER) => CallError::Older(what),
             _ => {
                 self.forget(address);
                 CallError::Lost(what)
             }
         }
     }
+}
+
+fn addressed<T>(target: Option<ReplicaId>, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Some(target) = target {
+        request.metadata_mut().insert(TARGET, target.into());
+    }
+    request
 }
 
 fn decode_reply(frame: &Frame) -> Result<Reply, CallError> {

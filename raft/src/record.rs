@@ -4,12 +4,12 @@
 //! at the end, or a new [`crate::codec::FORMAT`]. Specs are the JSON text of the typed value and
 //! are decoded by the codec of their kind.
 
-use model::{Key, Labels, Meta, Resource, Spec, Timestamp, codec, registry};
+use model::{Key, Labels, Meta, Resource, Spec, Timestamp, registry};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use store::{Guard, Op, Put, StatusChange, Txn};
 
-use crate::codec::CodecError;
+use crate::codec::{self, CodecError, FORMAT_OLDEST};
 use crate::seal::{Keyring, Sealed, is_secret};
 
 /// A point in time: seconds and nanoseconds since the Unix epoch.
@@ -90,7 +90,7 @@ impl SpecRecord {
         };
         decode(raw.clone()).or_else(|error| {
             tracing::warn!(%key, %error, "stored text is not of its kind's shape, kept undecoded");
-            codec::decode::<serde_json::Value>(raw).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))
+            model::codec::decode::<serde_json::Value>(raw).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))
         })
     }
 }
@@ -215,8 +215,37 @@ impl TxnRecord {
         Ok(Txn {
             guards: self.guards.iter().map(GuardRecord::guard).collect::<Result<_, _>>()?,
             ops: self.ops.into_iter().map(|op| op.op(keys)).collect::<Result<_, _>>()?,
+            author: None,
         })
     }
+}
+
+/// A transaction with its author: since format 2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct AuthoredTxnRecord {
+    author: String,
+    txn: TxnRecord,
+}
+
+/// Encodes a transaction, its secrets sealed, for replicas that read `format`. In the oldest one
+/// it has no author.
+pub(crate) fn encode_txn(txn: &Txn, keys: &Keyring, format: u8) -> Result<Vec<u8>, CodecError> {
+    let record = TxnRecord::of(txn, keys)?;
+    match &txn.author {
+        Some(author) if format > FORMAT_OLDEST => {
+            codec::encode_in(2, &AuthoredTxnRecord { author: author.to_string(), txn: record })
+        }
+        _ => codec::encode(&record),
+    }
+}
+
+/// Decodes what [`encode_txn`] made, when its format is at most `reads`.
+pub(crate) fn decode_txn(bytes: &[u8], keys: &Keyring, reads: u8) -> Result<Txn, CodecError> {
+    if codec::format_of(bytes, reads)? == FORMAT_OLDEST {
+        return codec::decode::<TxnRecord>(bytes)?.txn(keys);
+    }
+    let AuthoredTxnRecord { author, txn } = codec::decode(bytes)?;
+    Ok(txn.txn(keys)?.by(&author))
 }
 
 /// A stored resource, in snapshots and backups.

@@ -11,8 +11,8 @@ use store::{Revision, State, Store};
 
 use crate::RaftStore;
 use crate::data_dir::{DataDir, random_id};
-use crate::errors::OpenError;
-use crate::open::{Disk, blocking, read_disk};
+use crate::errors::{BackupError, OpenError};
+use crate::open::{Arrival, Disk, blocking, read_disk};
 use crate::record::LogIdRecord;
 use crate::settings::Settings;
 use crate::snapshot::{self, SnapshotFile};
@@ -29,8 +29,8 @@ impl RaftStore {
     ///
     /// # Errors
     /// When no leader confirms the state, or the file cannot be written.
-    pub async fn backup(&self, path: impl Into<PathBuf>) -> io::Result<Revision> {
-        let state = self.consistent().await.map_err(io::Error::other)?;
+    pub async fn backup(&self, path: impl Into<PathBuf>) -> Result<Revision, BackupError> {
+        let state = self.consistent().await?;
         let (path, keys) = (path.into(), self.keys());
         let work = move || {
             let meta = SnapshotMeta { snapshot_id: "backup".to_owned(), ..SnapshotMeta::default() };
@@ -38,6 +38,20 @@ impl RaftStore {
             Ok(state.revision())
         };
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    }
+
+    /// The resources in a backup of this group, or of one with the same sealing keys.
+    ///
+    /// # Errors
+    /// When it cannot be read; [`OpenError::KeyLost`] when this group cannot open its secrets.
+    pub async fn read_backup(&self, path: impl Into<PathBuf>) -> Result<State, OpenError> {
+        let (path, keys, dir) = (path.into(), self.keys(), self.dir().path().to_owned());
+        blocking(move || {
+            let failed = |error| OpenError::of(&dir, &path, error);
+            let file = SnapshotFile::open(&path).map_err(failed)?;
+            Ok(snapshot::read(&file, &keys).map_err(failed)?.state)
+        })
+        .await
     }
 }
 
@@ -68,7 +82,7 @@ pub async fn restore(settings: &Settings, backup: &Path) -> Result<Revision, Ope
         let contents = snapshot::read(&file, &keys.current()).map_err(failed)?;
         let revision = Revision(contents.state.revision().0 + REVISIONS_SKIPPED);
         let state = State::restore(revision, contents.state.iter().map(|resource| (**resource).clone()));
-        let mut disk = read_disk(dir, key_file.as_deref(), None, false, Some(id))?;
+        let mut disk = read_disk(dir, key_file.as_deref(), &Arrival::default(), false, Some(id))?;
         let last = log_id(LogIdRecord { term: 1, replica: id, index: 1 });
         begin_alone(&mut disk, last, 1, &state)?;
         disk.dir.initialise(id, false)?;
@@ -90,7 +104,9 @@ pub async fn recover_alone(settings: &Settings) -> Result<Revision, OpenError> {
             let path = data_dir.display();
             return Err(OpenError::Settings(format!("data directory {path} holds no replica to recover")));
         }
-        read_disk(dir, key_file.as_deref(), None, false, None)
+        // The others may have removed it and be gone now.
+        dir.set_expelled(false).map_err(|e| OpenError::of(&data_dir, &data_dir, e))?;
+        read_disk(dir, key_file.as_deref(), &Arrival::default(), false, None)
     })
     .await?;
     let storage = |e: openraft::StorageError<ReplicaId>| OpenError::Start(e.to_string());
@@ -103,7 +119,12 @@ pub async fn recover_alone(settings: &Settings) -> Result<Revision, OpenError> {
         return Err(OpenError::Settings("this replica never got anything from its group".to_owned()));
     };
     let term = vote.leader_id.term.max(last.leader_id.term);
+    let (_, members) = disk.machine.applied_state().await.map_err(storage)?;
     blocking(move || {
+        // Should one of them come back, it is no replica of this group any more.
+        disk.machine.removed().add(members.nodes().map(|(id, _)| *id).filter(|id| *id != disk.id));
+        let file = disk.dir.removed();
+        disk.machine.removed().save(&file).map_err(|e| OpenError::of(disk.dir.path(), &file, e))?;
         let state = disk.feed.snapshot();
         begin_alone(&mut disk, last, term, &state)?;
         disk.dir.admit()?;

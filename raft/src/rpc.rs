@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use store::{CommitError, GuardFailure};
 
-use crate::codec::CodecError;
+use crate::codec::{CodecError, FORMAT_OLDEST};
 use crate::proposer::Refusal;
 use crate::record::{EntryRecord, KeyRecord, LogIdRecord, MembershipRecord, VoteRecord};
 use crate::types::{
@@ -51,6 +51,15 @@ pub(crate) enum Request {
     Join {
         secret: ByteBuf,
     },
+    /// How the caller does, as JSON of [`crate::Vitals`]; and how does the other? Since format 2.
+    Vitals(ByteBuf),
+    /// Is there a group? Since format 2.
+    Presence,
+    /// The join secret of this generation. Since format 2.
+    Secret {
+        generation: u64,
+        secret: [u8; 32],
+    },
 }
 
 /// A change of the group.
@@ -66,6 +75,10 @@ pub(crate) enum Change {
     HandOver(ReplicaId),
     /// Makes a new sealing key.
     RotateKey,
+    /// Makes a new join secret. Since format 2.
+    RotateSecret,
+    /// Adds a learner, and first takes out another replica that has its address. Since format 2.
+    Replace { id: ReplicaId, address: String },
 }
 
 /// An answer.
@@ -91,6 +104,21 @@ pub(crate) enum Reply {
     /// Nothing was done.
     Refused(String),
     Joined(Welcome),
+    /// JSON of [`crate::Vitals`]. Since format 2.
+    Vitals(ByteBuf),
+    /// Since format 2.
+    Presence(Presence),
+}
+
+/// Whether a replica is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Presence {
+    /// It has an empty directory, and waits for the others to found one together.
+    Waiting,
+    /// It joins one.
+    Joining,
+    /// It is in one.
+    Member,
 }
 
 /// What a new replica is given.
@@ -155,6 +183,24 @@ impl GuardFailureRecord {
 }
 
 impl Request {
+    /// The oldest format that can express it.
+    pub(crate) fn format(&self) -> u8 {
+        match self {
+            Self::Vitals(_)
+            | Self::Presence
+            | Self::Secret { .. }
+            | Self::Change(Change::RotateSecret | Change::Replace { .. }) => 2,
+            Self::Append { .. }
+            | Self::Vote { .. }
+            | Self::Commit(_)
+            | Self::ReadIndex
+            | Self::Elect
+            | Self::Change(_)
+            | Self::Keys { .. }
+            | Self::Join { .. } => FORMAT_OLDEST,
+        }
+    }
+
     pub(crate) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Self {
         Self::Append {
             vote: vote_record(&rpc.vote),
@@ -205,6 +251,11 @@ impl AppendReply {
 }
 
 impl Reply {
+    /// The oldest format that can express it.
+    pub(crate) fn format(&self) -> u8 {
+        if matches!(self, Self::Vitals(_) | Self::Presence(_)) { 2 } else { FORMAT_OLDEST }
+    }
+
     pub(crate) fn vote(response: &VoteResponse<ReplicaId>) -> Self {
         Self::Vote {
             vote: vote_record(&response.vote),

@@ -1,11 +1,13 @@
 //! How a replica is configured.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
+use crate::codec;
 use crate::errors::OpenError;
 
 /// A group to join.
@@ -15,6 +17,17 @@ pub struct Join {
     pub addresses: Vec<String>,
     /// The token that a replica of the group gave, see [`crate::RaftStore::join_token`].
     pub token: String,
+}
+
+/// Replicas that found one group together, each with the same list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// `host:port` of all their listeners. The first one founds the group, once all are there.
+    pub addresses: Vec<String>,
+    /// This replica's own among them.
+    pub own: String,
+    /// What they all know and nobody else. Who knows it can become a replica.
+    pub secret: String,
 }
 
 /// Settings of a replica. [`Settings::new`] gives sane values for all but the directory.
@@ -31,6 +44,14 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// The group that a new data directory joins; without it, it founds one. Ignored once joined.
     pub join: Option<Join>,
+    /// The replicas that a new data directory founds a group with, or joins when there is one
+    /// already. Ignored once it is in the group.
+    pub peers: Option<Peers>,
+    /// How often the certificate that others are shown is replaced; it holds three times as long.
+    pub certificate_renewal: Duration,
+    /// The newest format of records that is read, see [`Settings::FORMATS`]. Lower it to see how a
+    /// replica of an older version does in a group.
+    pub reads_format: u8,
     /// How often the leader shows that it lives.
     pub heartbeat: Duration,
     /// Followers elect another leader when they have heard nothing for `election_timeout_max` (the
@@ -48,6 +69,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The formats of records that this build reads. It writes the newest that its group reads.
+    pub const FORMATS: RangeInclusive<u8> = codec::FORMAT_OLDEST..=codec::FORMAT;
+
     /// Defaults, with this data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -56,6 +80,9 @@ impl Settings {
             listen: None,
             advertise: None,
             join: None,
+            peers: None,
+            certificate_renewal: Duration::from_secs(120 * 24 * 60 * 60),
+            reads_format: codec::FORMAT,
             heartbeat: Duration::from_millis(80),
             election_timeout_min: Duration::from_millis(250),
             election_timeout_max: Duration::from_millis(400),

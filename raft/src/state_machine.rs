@@ -10,9 +10,10 @@ use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, RaftTypeConfig, Snapshot};
 use store::{Feed, State};
 
-use crate::codec::CodecError;
+use crate::codec::{self, CodecError};
 use crate::keys::Keys;
 use crate::log::{invalid, storage_error};
+use crate::removed::Removed;
 use crate::snapshot::{self, Contents, SnapshotDir, SnapshotFile};
 use crate::types::{Command, Entry, LogId, Membership, Outcome, Response, SnapshotMeta, StorageError, TypeConfig};
 
@@ -28,6 +29,8 @@ pub(crate) struct StateMachine {
     keys: Keys,
     snapshots: SnapshotDir,
     current: Current,
+    removed: Removed,
+    reads: u8,
 }
 
 impl StateMachine {
@@ -52,8 +55,20 @@ impl StateMachine {
             keys,
             snapshots,
             current: Arc::new(Mutex::new(current)),
+            removed: Removed::default(),
+            reads: codec::FORMAT,
         };
         Ok((machine, feed))
+    }
+
+    /// The same, for a replica that takes formats up to `reads`.
+    pub(crate) fn reading(self, reads: u8) -> Self {
+        Self { reads, ..self }
+    }
+
+    /// Who left the group, as this machine applies it.
+    pub(crate) fn removed(&self) -> Removed {
+        self.removed.clone()
     }
 
     /// The last entry in the state.
@@ -62,7 +77,7 @@ impl StateMachine {
     }
 
     fn commit(&mut self, command: &Command, term: u64) -> Result<Vec<Outcome>, CodecError> {
-        let command = command.decode(&self.keys.current())?;
+        let command = command.decode(&self.keys.current(), self.reads)?;
         Ok(command.txns.iter().map(|txn| self.state.apply(txn, command.at, term)).collect())
     }
 }
@@ -100,7 +115,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     })?
                 }
                 EntryPayload::Membership(members) => {
-                    self.membership = Membership::new(Some(entry.log_id), members.clone());
+                    let members = Membership::new(Some(entry.log_id), members.clone());
+                    self.removed.changed(&self.membership, &members);
+                    self.membership = members;
                     Vec::new()
                 }
             };
@@ -148,6 +165,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await
         .map_err(|e| snapshot_error(ErrorVerb::Write, &e))?;
         self.applied = contents.meta.last_log_id;
+        self.removed.changed(&self.membership, &contents.meta.last_membership);
         self.membership = contents.meta.last_membership.clone();
         self.state = contents.state;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((contents.meta, file));

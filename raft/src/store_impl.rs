@@ -19,10 +19,13 @@ use crate::latency::Latency;
 use crate::peers::{CallError, Peers};
 use crate::pki::Pki;
 use crate::proposer::{Proposal, Refusal, TXN_BYTES_MAX};
+use crate::record;
+use crate::removed::Removed;
 use crate::rpc::{Reply, Request};
 use crate::seal::Keyring;
 use crate::status::{self, Status};
-use crate::types::{Outcome, Raft, ReplicaId, encode_txn};
+use crate::types::{Outcome, Raft, ReplicaId};
+use crate::vitals::Heard;
 
 /// Pause before a write or read is tried again after the leader could not be reached.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -46,6 +49,11 @@ pub(crate) struct Inner {
     pub(crate) commit: Latency,
     pub(crate) fsync: Latency,
     pub(crate) timeout: Duration,
+    pub(crate) removed: Removed,
+    pub(crate) heard: Heard,
+    pub(crate) reads_format: u8,
+    /// Why this replica must not go on, once there is a reason that openraft does not know.
+    pub(crate) expelled: watch::Sender<Option<String>>,
     /// Held while this replica changes the group: openraft makes one change at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// How often in a row this replica stood for election in vain, on order.
@@ -102,8 +110,13 @@ impl RaftStore {
     /// entry could not be applied. The process should exit, so that its supervisor restarts it.
     pub async fn failed(&self) -> String {
         let mut metrics = self.inner.raft.metrics();
-        let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await.is_ok();
-        if stopped { self.fault() } else { "replica is gone".to_owned() }
+        let mut expelled = self.inner.expelled.subscribe();
+        tokio::select! {
+            stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()) => {
+                if stopped.is_ok() { self.fault() } else { "replica is gone".to_owned() }
+            }
+            why = expelled.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn fault(&self) -> String {
@@ -135,6 +148,35 @@ impl RaftStore {
 
     pub(crate) fn pki(&self) -> Option<&Pki> {
         self.inner.pki.as_ref()
+    }
+
+    pub(crate) fn removed(&self) -> &Removed {
+        &self.inner.removed
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.inner.heard
+    }
+
+    /// Turns true when another replica says that this one was removed; `None` without any.
+    pub(crate) fn told_removed(&self) -> Option<watch::Receiver<bool>> {
+        self.inner.peers.as_ref().map(Peers::removed)
+    }
+
+    pub(crate) fn set_expelled(&self, why: String) {
+        self.inner.expelled.send_replace(Some(why));
+    }
+
+    /// The newest format of records that this replica reads.
+    pub(crate) fn reads_format(&self) -> u8 {
+        self.inner.reads_format
+    }
+
+    /// Logs who asked for a write, where it was ordered.
+    pub(crate) fn tell_author(&self, author: Option<&str>, revision: Revision) {
+        if let Some(author) = author {
+            tracing::info!(author, %revision, "committed");
+        }
     }
 
     pub(crate) fn changing(&self) -> &tokio::sync::Mutex<()> {
@@ -171,10 +213,23 @@ impl RaftStore {
 
     /// Asks another replica.
     pub(crate) async fn call(&self, address: &str, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
-        match &self.inner.peers {
-            Some(peers) => peers.call(address, request, timeout).await,
-            None => Err(CallError::NotSent("this replica has no replica listener".to_owned())),
-        }
+        self.peers()?.call(None, address, request, timeout).await
+    }
+
+    /// Asks another replica, and nobody else who may have its address now.
+    pub(crate) async fn call_replica(
+        &self,
+        id: ReplicaId,
+        address: &str,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
+        self.peers()?.call(Some(id), address, request, timeout).await
+    }
+
+    fn peers(&self) -> Result<&Peers, CallError> {
+        let none = || CallError::NotSent("this replica has no replica listener".to_owned());
+        self.inner.peers.as_ref().ok_or_else(none)
     }
 
     /// Runs a duty until the replica stops.
@@ -208,7 +263,7 @@ impl RaftStore {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.call(address, &request, left).await {
             Ok(Reply::Committed(revision)) => Some(self.applied(Revision(revision), deadline).await),
-            Ok(Reply::NotLeader(_)) | Err(CallError::NotSent(_)) => None,
+            Ok(Reply::NotLeader(_)) | Err(CallError::NotSent(_) | CallError::Older(_)) => None,
             Ok(other) => Some(Err(other.commit_error())),
             Err(CallError::Lost(error)) => {
                 tracing::warn!(%error, "leader was lost after it was sent a transaction");
@@ -287,7 +342,9 @@ impl Store for RaftStore {
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         let start = Instant::now();
         let deadline = start + self.inner.timeout;
-        let bytes = encode_txn(&txn, &self.inner.keys.current()).map_err(|e| CommitError::Refused(e.to_string()))?;
+        let bytes: bytes::Bytes = record::encode_txn(&txn, &self.inner.keys.current(), self.group_format())
+            .map_err(|e| CommitError::Refused(e.to_string()))?
+            .into();
         if bytes.len() > TXN_BYTES_MAX {
             let size = bytes.len();
             return Err(CommitError::Refused(format!("{size} bytes are more than {TXN_BYTES_MAX}")));
@@ -303,6 +360,7 @@ impl Store for RaftStore {
                 _ => match self.propose(bytes.clone(), Some(Arc::clone(&txn))).await {
                     Ok(outcome) => {
                         let batch = outcome?;
+                        self.tell_author(txn.author.as_deref(), batch.revision);
                         return Ok(Committed { revision: batch.revision, batch });
                     }
                     Err(Refusal::NotLeader(_)) => {}

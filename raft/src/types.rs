@@ -14,7 +14,7 @@ use serde_bytes::ByteBuf;
 use store::{ChangeBatch, GuardFailure, Txn};
 
 use crate::codec::{self, CodecError};
-use crate::record::{CommandRecord, EntryRecord, LogIdRecord, MembershipRecord, PayloadRecord, TxnRecord, VoteRecord};
+use crate::record::{self, CommandRecord, EntryRecord, LogIdRecord, MembershipRecord, PayloadRecord, VoteRecord};
 use crate::seal::Keyring;
 use crate::snapshot::SnapshotFile;
 
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Command {
 }
 
 impl Command {
-    /// Transactions that were encoded by [`encode_txn`], proposed at `at`. Those that came typed
+    /// Transactions that were encoded by [`record::encode_txn`], proposed at `at`. Those that came typed
     /// may be given along.
     pub(crate) fn commit(at: Timestamp, txns: Vec<Bytes>, typed: Option<Vec<Arc<Txn>>>) -> Result<Self, CodecError> {
         let txns = txns.into_iter().map(|txn| ByteBuf::from(Vec::from(txn))).collect();
@@ -80,15 +80,14 @@ impl Command {
     }
 
     /// The transactions with the time of their proposal.
-    pub(crate) fn decode(&self, keys: &Keyring) -> Result<Arc<TypedCommand>, CodecError> {
+    /// `reads` is the newest format that this replica takes.
+    pub(crate) fn decode(&self, keys: &Keyring, reads: u8) -> Result<Arc<TypedCommand>, CodecError> {
         if let Some(typed) = &self.typed {
             return Ok(Arc::clone(typed));
         }
         let CommandRecord::Commit { at, txns } = codec::decode(&self.bytes)?;
-        let txns = txns
-            .iter()
-            .map(|txn| codec::decode::<TxnRecord>(txn)?.txn(keys).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let txns =
+            txns.iter().map(|txn| record::decode_txn(txn, keys, reads).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Arc::new(TypedCommand { at: at.timestamp()?, txns }))
     }
 
@@ -98,9 +97,10 @@ impl Command {
     }
 }
 
-/// Encodes one transaction, its secrets sealed.
+/// Encodes one transaction, its secrets sealed, so that every build reads it.
+#[cfg(test)]
 pub(crate) fn encode_txn(txn: &Txn, keys: &Keyring) -> Result<Bytes, CodecError> {
-    Ok(codec::encode(&TxnRecord::of(txn, keys)?)?.into())
+    Ok(record::encode_txn(txn, keys, codec::FORMAT_OLDEST)?.into())
 }
 
 /// What became of one transaction of an entry.

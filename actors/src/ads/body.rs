@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use xds::session::DeltaResponse;
 
@@ -29,13 +30,20 @@ pub(crate) struct OutgoingBody {
     control_plane: Arc<str>,
     /// What is left of the response that is being written.
     pieces: VecDeque<Bytes>,
+    /// The connection is closed from this side.
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
 }
 
 impl OutgoingBody {
-    /// A body that writes what is sent to `responses`.
-    pub(crate) fn new(responses: mpsc::Receiver<Outgoing>, control_plane: Arc<str>) -> Self {
-        Self { responses, control_plane, pieces: VecDeque::new(), ended: false }
+    /// A body that writes what is sent to `responses`, until `closing` is cancelled.
+    pub(crate) fn new(
+        responses: mpsc::Receiver<Outgoing>,
+        control_plane: Arc<str>,
+        closing: CancellationToken,
+    ) -> Self {
+        let closing = Box::pin(closing.cancelled_owned());
+        Self { responses, control_plane, pieces: VecDeque::new(), closing, ended: false }
     }
 
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
@@ -60,6 +68,10 @@ impl Body for OutgoingBody {
             }
             if self.ended {
                 return Poll::Ready(None);
+            }
+            if self.closing.as_mut().poll(cx).is_ready() {
+                let status = Status::unavailable("another replica of the control plane has fewer proxies");
+                return Poll::Ready(Some(Ok(self.end(&status))));
             }
             match self.responses.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -90,9 +102,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn stream_of_a_connection_that_is_closed_ends_with_the_reason() {
+        let (_out, responses) = mpsc::channel(1);
+        let closing = CancellationToken::new();
+        let mut body = OutgoingBody::new(responses, "cp".into(), closing.clone());
+        closing.cancel();
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        let status = Status::from_header_map(&frame.into_trailers().unwrap()).unwrap();
+        assert!(status.message().contains("fewer proxies"), "{status}");
+    }
+
+    #[tokio::test]
     async fn stream_of_an_actor_that_is_gone_ends_so_that_the_proxy_connects_anew() {
         let (out, responses) = mpsc::channel(1);
-        let mut body = OutgoingBody::new(responses, "cp".into());
+        let mut body = OutgoingBody::new(responses, "cp".into(), CancellationToken::new());
         drop(out);
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
         let trailers = frame.into_trailers().unwrap();

@@ -15,6 +15,7 @@ use tonic::{Status, body::Body};
 use tonic_prost::ProstCodec;
 
 use super::body::{Outgoing, OutgoingBody};
+use super::closing::Closing;
 use super::stream;
 use crate::shared::Shared;
 
@@ -49,7 +50,8 @@ impl AdsService {
             ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryRequest>::raw_decoder(BufferSettings::default());
         let requests = Streaming::new_request(decoder, body, None, Some(REQUEST_LEN_MAX));
         let (out, responses) = mpsc::channel::<Outgoing>(OUTGOING_LEN_MAX);
-        let body = OutgoingBody::new(responses, Arc::clone(&self.shared.settings.instance_id));
+        let closing = parts.extensions.get::<Closing>().map(Closing::carries_a_stream).unwrap_or_default();
+        let body = OutgoingBody::new(responses, Arc::clone(&self.shared.settings.instance_id), closing);
         self.shared.spawn(stream::serve(Arc::clone(&self.shared), parts.headers, requests, out));
         let mut response = http::Response::new(Body::new(body));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);

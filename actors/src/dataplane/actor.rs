@@ -166,7 +166,7 @@ impl DataplaneActor {
         self.answered = answered;
         self.seat.hub().answered(&self.seat, answered.map(Revision), refusals);
         if let Some(revision) = answered {
-            self.travel.answered(revision);
+            self.travel.answered(revision, &self.shared.recent);
         }
     }
 

@@ -1,11 +1,12 @@
 //! How long views take from their commit to a proxy's answer, and where the time goes.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::Timestamp;
 
 use crate::hub::Published;
+use crate::recent::Recent;
 
 /// How many views on their way are timed; of a proxy that is further behind some are not.
 const VIEWS_LEN_MAX: usize = 16;
@@ -45,12 +46,13 @@ impl Travel {
     }
 
     /// The proxy answered everything up to `revision`; how many views that were.
-    pub(super) fn answered(&mut self, revision: u64) -> usize {
+    pub(super) fn answered(&mut self, revision: u64, recent: &Recent) -> usize {
         let before = self.views.len();
         while let Some(view) = self.views.pop_front_if(|view| view.revision <= revision) {
             hop("ack", view.made_at.elapsed().as_secs_f64());
             let total = Timestamp::now().duration_since(view.committed_at).as_secs_f64().max(0.0);
             metrics::histogram!(crate::metrics::PROPAGATION, "kind" => view.kind).record(total);
+            recent.record(Duration::from_secs_f64(total));
         }
         before - self.views.len()
     }

@@ -96,7 +96,7 @@ impl Pass {
     }
 
     fn write(&mut self, op: Op) {
-        let single = Txn { guards: Vec::new(), ops: vec![op.clone()] };
+        let single = Txn { ops: vec![op.clone()], ..Txn::new() };
         let written: Result<_, GuardFailure> = self.scratch.apply(&single, self.now, 0);
         match written {
             Ok(_) => self.ops.push(op),

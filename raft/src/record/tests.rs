@@ -8,7 +8,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn spec(value: serde_json::Value) -> Spec {
-    codec::decode::<serde_json::Value>(value).unwrap()
+    model::codec::decode::<serde_json::Value>(value).unwrap()
 }
 
 fn every_kind_of_op() -> Txn {

@@ -5,4 +5,5 @@ mod alone;
 mod disaster;
 mod fixture;
 mod group;
+mod members;
 mod restart;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The group, as one of its replicas sees it.
 pub trait Group: Send + Sync + 'static {
@@ -16,6 +17,12 @@ pub trait Group: Send + Sync + 'static {
 
     /// Changes the group, through whoever leads.
     fn change(&self, change: GroupChange) -> BoxFuture<'static, Result<(), GroupError>>;
+
+    /// How every replica does, the others asked now.
+    fn vitals(&self) -> BoxFuture<'static, Vec<ReplicaVitals>>;
+
+    /// Makes the resources what they are in a backup, in one transaction.
+    fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>>;
 
     /// A file with everything, from a state that holds every acknowledged write; its secrets are
     /// sealed. Nobody else knows the file: it is gone when it is closed.
@@ -33,6 +40,63 @@ pub enum GroupChange {
     HandOver(u64),
     /// Secrets are sealed with a new key.
     RotateKey,
+    /// Replicas join with a new token.
+    RotateJoinToken,
+}
+
+/// Answer to `POST /raft/restore`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The revision of the transaction; the current one when nothing differed.
+    pub revision: u64,
+    /// Resources that are back.
+    pub created: usize,
+    /// Resources that are as they were.
+    pub updated: usize,
+    /// Resources that are gone.
+    pub deleted: usize,
+}
+
+/// How one replica does: an item of `GET /raft/vitals`. All but its identity is absent when it does
+/// not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaVitals {
+    /// Its identity.
+    pub id: u64,
+    /// Where the others reach it.
+    pub address: String,
+    /// `leader`, `voter` or `learner`.
+    pub role: &'static str,
+    /// Why it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
+    /// What it answered.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<VitalsAnswer>,
+}
+
+/// What a replica tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VitalsAnswer {
+    /// Its version.
+    pub version: String,
+    /// The term that it knows.
+    pub term: u64,
+    /// The revision of its state.
+    pub revision: u64,
+    /// Index of the last log entry that it has applied.
+    pub applied_index: u64,
+    /// How long writes take from proposal to application; only the leader measures it.
+    pub commit: Latency,
+    /// How long its disk takes to sync the log.
+    pub fsync: Latency,
+    /// Proxies that are connected to it; absent when it serves none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<u64>,
+    /// From the commit of a change to the answer of a proxy of it.
+    pub propagation: Latency,
 }
 
 /// Why the group did not do it.
@@ -94,7 +158,7 @@ pub struct ReplicaStatus {
 }
 
 /// Percentiles over the latest samples, in microseconds; zero without samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
     /// Half of the samples are at most this.

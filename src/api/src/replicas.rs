@@ -6,29 +6,39 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, header};
-use identity::Action;
+use identity::{Action, User};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use crate::call::Call;
 use crate::errors::Problem;
-use crate::group::{Group, GroupChange, GroupError};
+use crate::group::{Group, GroupChange, GroupError, ReplicaVitals};
 use crate::json;
 use crate::routes::{Answer, Routes};
+use crate::settings::ApiState;
 
 /// How much of a backup is read at once, in bytes.
 const CHUNK_LEN: usize = 64 << 10;
+
+/// Largest backup that is restored while the control plane runs, in bytes.
+const BACKUP_BYTES_MAX: usize = 512 << 20;
+
+/// The path that takes a backup, the only one whose body is no JSON.
+pub(crate) const RESTORE: &str = "/raft/restore";
 
 /// Adds the paths of the group.
 pub(crate) fn add(routes: &mut Routes) {
     routes.get("/raft", status);
     routes.get("/raft/join-token", join_token);
     routes.get("/raft/backup", backup);
+    routes.get("/raft/vitals", vitals);
+    routes.on(Method::POST, RESTORE, restore);
     routes.on(Method::POST, "/raft/promote", |call| change_one(call, GroupChange::Promote));
     routes.on(Method::POST, "/raft/remove", |call| change_one(call, GroupChange::Remove));
     routes.on(Method::POST, "/raft/handover", |call| change_one(call, GroupChange::HandOver));
-    routes.on(Method::POST, "/raft/rotate-key", rotate_key);
+    routes.on(Method::POST, "/raft/rotate-key", |call| change(call, GroupChange::RotateKey));
+    routes.on(Method::POST, "/raft/rotate-join-token", |call| change(call, GroupChange::RotateJoinToken));
 }
 
 /// The group, for those who may.
@@ -67,8 +77,37 @@ async fn change_one(call: Call, change: fn(u64) -> GroupChange) -> Answer {
     make(&*group, change(named.id)).await
 }
 
-async fn rotate_key(call: Call) -> Answer {
-    make(&*group(&call)?, GroupChange::RotateKey).await
+async fn change(call: Call, change: GroupChange) -> Answer {
+    make(&*group(&call)?, change).await
+}
+
+/// `GET /raft/vitals`: how every replica does.
+async fn vitals(call: Call) -> Answer {
+    #[derive(Serialize)]
+    struct Body {
+        items: Vec<ReplicaVitals>,
+    }
+    Ok(json::response(&Body { items: group(&call)?.vitals().await }))
+}
+
+/// How large the body of a request may be, in bytes. Only a backup of an administrator may be
+/// larger than the rest.
+///
+/// # Errors
+/// When the user may not restore.
+pub(crate) fn body_bytes_max(api: &ApiState, user: &User, template: &str, usual: usize) -> Result<usize, Problem> {
+    if template != RESTORE {
+        return Ok(usual);
+    }
+    let allowed = api.settings.access.check(user, Action::ManageReplicas);
+    allowed.map_err(|denied| Problem::access_denied(denied.reason))?;
+    Ok(BACKUP_BYTES_MAX)
+}
+
+/// `POST /raft/restore`: the body is a backup.
+async fn restore(call: Call) -> Answer {
+    let restored = group(&call)?.restore(call.body.clone(), call.user.name.clone()).await;
+    Ok(json::response(&restored.map_err(|error| explain("Could not restore the backup", error))?))
 }
 
 /// Makes a change, and answers with the group as it is then.

@@ -17,6 +17,7 @@ use crate::auth;
 use crate::call::{Call, Connection, Query};
 use crate::cors::Cors;
 use crate::errors::{Problem, Refusal};
+use crate::replicas;
 use crate::routes::{Found, Routes};
 use crate::settings::ApiState;
 
@@ -117,8 +118,9 @@ impl Service {
         let user =
             if is_index { User::anonymous() } else { auth::user(&self.api, connection, &parts.uri, &parts.headers)? };
         let Found { template, params, handler } = self.routes.find(&parts.method, path.ok_or(Refusal::NotFound)?)?;
-        negotiate(&parts.method, &parts.headers)?;
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
+        negotiate(&parts.method, &parts.headers, template.as_ref() == replicas::RESTORE)?;
+        let limit = replicas::body_bytes_max(&self.api, &user, &template, BODY_BYTES_MAX)?;
+        let body = Limited::new(body, limit).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
         let scheme = if connection.is_some_and(|c| c.tls) { "https" } else { "http" };
         let host = auth::host(&parts.uri, &parts.headers).unwrap_or_default();
         let call = Call {
@@ -154,13 +156,14 @@ impl Service {
     }
 }
 
-/// Whether the client takes JSON, and sends it.
-fn negotiate(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Whether the client takes JSON, and sends it, or bytes when the route takes those.
+fn negotiate(method: &Method, headers: &HeaderMap, takes_bytes: bool) -> Result<(), Refusal> {
     let sends = matches!(*method, Method::PUT | Method::POST | Method::PATCH);
     if sends {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        let expected = if takes_bytes { "application/octet-stream" } else { "application/json" };
+        if !essence.eq_ignore_ascii_case(expected) {
             return Err(Refusal::UnsupportedMediaType);
         }
     }

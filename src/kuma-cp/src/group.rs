@@ -1,16 +1,29 @@
 //! The group of replicas, as the API asks for it.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use api::group::{Group, GroupChange, GroupError, GroupStatus, Latency, ReplicaStatus};
+use api::group::{
+    Group, GroupChange, GroupError, GroupStatus, Latency, ReplicaStatus, ReplicaVitals, Restored, VitalsAnswer,
+};
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use raft::{ChangeError, Percentiles, RaftStore, Role, Status};
+use model::{Key, registry};
+use raft::{BackupError, ChangeError, OpenError, Percentiles, Pulse, RaftStore, RestoreError, Role, Status};
+use store::{CommitError, State};
+
+use crate::note::Note;
 
 /// This replica, and where it may leave a file for a moment.
 pub(crate) struct RaftGroup {
     pub(crate) replica: RaftStore,
     pub(crate) data_dir: PathBuf,
+}
+
+impl RaftGroup {
+    /// A file that nobody else has.
+    fn file(&self, what: &str) -> PathBuf {
+        self.data_dir.join(format!("{what}-{}", uuid::Uuid::new_v4().simple()))
+    }
 }
 
 impl Group for RaftGroup {
@@ -30,6 +43,7 @@ impl Group for RaftGroup {
                 GroupChange::Remove(id) => replica.remove(id).await,
                 GroupChange::HandOver(id) => replica.hand_over(id).await,
                 GroupChange::RotateKey => replica.rotate_key().await,
+                GroupChange::RotateJoinToken => replica.rotate_join_token().await,
             };
             made.map_err(|error| match error {
                 ChangeError::Refused(why) => GroupError::Refused(why),
@@ -38,19 +52,95 @@ impl Group for RaftGroup {
         })
     }
 
-    fn backup(&self) -> BoxFuture<'static, Result<tokio::fs::File, GroupError>> {
+    fn vitals(&self) -> BoxFuture<'static, Vec<ReplicaVitals>> {
         let replica = self.replica.clone();
-        let path = self.data_dir.join(format!("backup-{}", uuid::Uuid::new_v4().simple()));
-        Box::pin(async move { taken(&replica, path).await.map_err(|error| GroupError::Failed(error.to_string())) })
+        Box::pin(async move {
+            let status = shown(&replica.status());
+            replica.pulses().await.into_iter().map(|pulse| vitals(pulse, &status)).collect()
+        })
+    }
+
+    fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>> {
+        let (replica, path) = (self.replica.clone(), self.file("restore"));
+        Box::pin(async move {
+            let failed = |error: std::io::Error| GroupError::Failed(error.to_string());
+            tokio::fs::write(&path, &backup).await.map_err(failed)?;
+            let restored = replica.restore_online(&path, stays, &author).await;
+            tokio::fs::remove_file(&path).await.map_err(failed)?;
+            let raft::Restored { revision, created, updated, deleted } =
+                restored.map_err(|error| not_restored(error, &path))?;
+            Ok(Restored { revision: revision.0, created, updated, deleted })
+        })
+    }
+
+    fn backup(&self) -> BoxFuture<'static, Result<tokio::fs::File, GroupError>> {
+        let (replica, path) = (self.replica.clone(), self.file("backup"));
+        Box::pin(async move {
+            taken(&replica, path).await.map_err(|error| match error {
+                BackupError::Unconfirmed(why) => GroupError::Unavailable(why.to_string()),
+                BackupError::Unwritten(why) => GroupError::Failed(why.to_string()),
+            })
+        })
     }
 }
 
 /// A backup in a file without a name.
-async fn taken(replica: &RaftStore, path: PathBuf) -> io::Result<tokio::fs::File> {
+async fn taken(replica: &RaftStore, path: PathBuf) -> Result<tokio::fs::File, BackupError> {
     replica.backup(&path).await?;
     let file = tokio::fs::File::open(&path).await?;
     tokio::fs::remove_file(&path).await?;
     Ok(file)
+}
+
+/// What describes running proxies is theirs: a restore under way does not go back to former ones,
+/// unless their mesh is gone.
+fn stays(key: &Key, backup: &State) -> bool {
+    let is_of_proxies = key.kind == registry::DATAPLANE || key.kind.name.ends_with("Insight");
+    is_of_proxies && (key.mesh.is_empty() || backup.get(&Key::global(registry::MESH, &key.mesh)).is_some())
+}
+
+fn not_restored(error: RestoreError, file: &Path) -> GroupError {
+    match error {
+        RestoreError::Unreadable(why) => {
+            let why = match why {
+                OpenError::Corrupted { detail, .. }
+                | OpenError::Newer { detail, .. }
+                | OpenError::KeyLost { detail, .. } => detail,
+                other => other.to_string(),
+            };
+            // The file of a moment says nothing to the client.
+            GroupError::Refused(why.replace(&*file.display().to_string(), "the backup"))
+        }
+        RestoreError::Uncommitted(CommitError::Refused(why)) => GroupError::Refused(format!(
+            "what differs is too much for one transaction ({why}): restore it offline with `kuma-cp restore`"
+        )),
+        RestoreError::Uncommitted(CommitError::Guard(why)) => {
+            GroupError::Unavailable(format!("others write all the time, nothing was changed: {why}"))
+        }
+        other => GroupError::Unavailable(other.to_string()),
+    }
+}
+
+fn vitals(pulse: Pulse, status: &GroupStatus) -> ReplicaVitals {
+    let role = status.replicas.iter().find(|replica| replica.id == pulse.id).map_or("", |replica| replica.role);
+    let of = ReplicaVitals { id: pulse.id, address: pulse.address, role, ..ReplicaVitals::default() };
+    match pulse.vitals {
+        Err(why) => ReplicaVitals { unreachable: Some(why), ..of },
+        Ok(vitals) => {
+            let note = Note::read(&vitals.note);
+            let answer = VitalsAnswer {
+                version: note.version,
+                term: vitals.term,
+                revision: vitals.revision,
+                applied_index: vitals.applied_index,
+                commit: latency(vitals.commit),
+                fsync: latency(vitals.fsync),
+                proxies: note.proxies.map(|proxies| proxies as u64),
+                propagation: note.propagation,
+            };
+            ReplicaVitals { answer: Some(answer), ..of }
+        }
+    }
 }
 
 fn shown(status: &Status) -> GroupStatus {

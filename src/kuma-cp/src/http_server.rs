@@ -10,7 +10,6 @@ use axum::Router;
 use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::connections::{self, Connections};
 use crate::readiness::Part;
 use crate::settings::Listener;
 use crate::timed_stream::{Busy, Patience, TimedStream};
@@ -42,6 +42,8 @@ pub(crate) struct Manner {
     pub(crate) versions: Versions,
     /// How long open requests may take once the server drains.
     pub(crate) drain_timeout: Duration,
+    /// Where its open connections are noted.
+    pub(crate) connections: Connections,
 }
 
 /// Versions of HTTP, and the patience with their clients.
@@ -85,7 +87,7 @@ impl Bound {
     /// Serves until `drain`, then finishes what is open until the timeout. `ready` follows.
     pub(crate) async fn run(self, router: Router, ready: Part, drain: CancellationToken) {
         let (listener, manner) = (self.listener, self.manner);
-        let connections = GracefulShutdown::new();
+        let leaving = CancellationToken::new();
         let tasks = TaskTracker::new();
         let abort = CancellationToken::new();
         ready.set(true);
@@ -101,19 +103,16 @@ impl Bound {
                     continue;
                 }
             };
-            let watcher = connections.watcher();
-            let connection = serve(stream, peer, router.clone(), manner.clone(), watcher);
+            // On the heap once, and not copied from task to task: it is large.
+            let connection = Box::pin(serve(stream, peer, router.clone(), manner.clone(), leaving.clone()));
             let abort = abort.clone();
             tasks.spawn(async move { abort.run_until_cancelled(connection).await });
         }
         ready.set(false);
         drop(listener);
         tasks.close();
-        let drained = async {
-            connections.shutdown().await;
-            tasks.wait().await;
-        };
-        if tokio::time::timeout(manner.drain_timeout, drained).await.is_err() {
+        leaving.cancel();
+        if tokio::time::timeout(manner.drain_timeout, tasks.wait()).await.is_err() {
             metrics::counter!("dp_server_force_stop_total", "reason" => "shutdown_timeout").increment(1);
             abort.cancel();
         }
@@ -127,22 +126,16 @@ fn is_without_ipv6(address: SocketAddr, error: &std::io::Error) -> bool {
     address.ip() == Ipv6Addr::UNSPECIFIED && told.contains(&error.raw_os_error())
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    manner: Manner,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, manner: Manner, leaving: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
     }
     match &manner.tls {
-        None => serve_io(stream, peer, router, &manner, watcher).await,
+        None => serve_io(stream, peer, router, &manner, &leaving).await,
         Some(config) => {
             let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                Ok(Ok(stream)) => serve_io(stream, peer, router, &manner, watcher).await,
+                Ok(Ok(stream)) => serve_io(stream, peer, router, &manner, &leaving).await,
                 Ok(Err(error)) => tracing::debug!(server = manner.name, %peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(server = manner.name, %peer, "TLS handshake took too long"),
             }
@@ -150,17 +143,14 @@ async fn serve(
     }
 }
 
-async fn serve_io<S>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    manner: &Manner,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
+async fn serve_io<S>(stream: S, peer: SocketAddr, router: Router, manner: &Manner, leaving: &CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = api::Connection { peer, tls: manner.tls.is_some() };
-    let service = router.layer(axum::Extension(connection));
+    let entered = manner.connections.enter();
+    let closing = &entered.closing;
+    let service = router.layer(axum::Extension(connection)).layer(axum::Extension(closing.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     let served = match manner.versions {
@@ -172,13 +162,14 @@ async fn serve_io<S>(
             let service = tower::service_fn(move |request| answer(service.clone(), request, busy.clone()));
             let builder = builder.http1_only();
             let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-            watcher.watch(served.into_owned()).await
+            connections::serve(served, closing, leaving).await
         }
         Versions::Both { read_header_timeout } => {
             builder.http1().header_read_timeout(Some(read_header_timeout));
             builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
             let service = TowerToHyperService::new(service);
-            watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()).await
+            let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            connections::serve(served, closing, leaving).await
         }
     };
     if let Err(error) = served {
@@ -209,7 +200,8 @@ mod tests {
 
     fn manner(drain_timeout: Duration) -> Manner {
         let patience = Patience { head: Some(Duration::from_secs(5)), ..Patience::default() };
-        Manner { name: "test server", tls: None, versions: Versions::One(patience), drain_timeout }
+        let (versions, connections) = (Versions::One(patience), Connections::default());
+        Manner { name: "test server", tls: None, versions, drain_timeout, connections }
     }
 
     fn anywhere() -> Listener {

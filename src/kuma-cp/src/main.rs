@@ -1,7 +1,9 @@
 //! `kuma-cp`: the control plane. Configuration and wiring; what it does is in the other crates.
 
+mod balance;
 mod certificates;
 mod cli;
+mod connections;
 mod defaults;
 mod diagnostics;
 mod disaster;
@@ -12,6 +14,7 @@ mod limits;
 mod log;
 mod log_levels;
 mod mads;
+mod note;
 mod readiness;
 mod run;
 mod settings;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::certificates::{self, ServedCertificate, hostname, server_config};
+use crate::connections::Connections;
 use crate::diagnostics::Diagnostics;
 use crate::dp_server::{BootstrapService, ServerNames};
 use crate::http_server::{Bound, Manner, Versions};
@@ -23,7 +24,7 @@ use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
 use crate::timed_stream::Patience;
 use crate::version::VERSION;
-use crate::{defaults, diagnostics, dp_server, limits, mads, vitals};
+use crate::{defaults, diagnostics, dp_server, limits, mads, note, vitals};
 
 /// How long requests of the API may take once it drains.
 const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +53,10 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let servers = bind(&settings, &open, proxies.as_ref(), &mut parts).await?;
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts, default_resources)?;
+    if let Some(replica) = open.replica() {
+        let (of_proxies, stop) = (parts.of_proxies.clone(), parts.drain.clone());
+        parts.tasks.spawn(note::run(replica, proxies.clone(), of_proxies, settings.store.spreads_proxies(), stop));
+    }
     let Parts { drain, tasks, .. } = parts;
     tasks.spawn(diagnostics);
     for server in servers {
@@ -79,6 +84,8 @@ struct Parts {
     drain: CancellationToken,
     tasks: TaskTracker,
     general: Option<Arc<ServedCertificate>>,
+    /// Connections of the dataplane server.
+    of_proxies: Connections,
 }
 
 impl Parts {
@@ -125,6 +132,7 @@ impl Parts {
             tls,
             versions: Versions::One(Patience { head: Some(Duration::from_secs(1)), ..Patience::default() }),
             drain_timeout: Duration::from_secs(1),
+            connections: Connections::default(),
         };
         let bound = Bound::bind(&conf.listener, manner).await?;
         let own = self.readiness.register("diagnostics server");
@@ -171,7 +179,8 @@ async fn bind(
 }
 
 fn api_manner(settings: &Settings, name: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Manner {
-    Manner { name, tls, versions: Versions::One(settings.api.patience), drain_timeout: API_DRAIN_TIMEOUT }
+    let (versions, connections) = (Versions::One(settings.api.patience), Connections::default());
+    Manner { name, tls, versions, drain_timeout: API_DRAIN_TIMEOUT, connections }
 }
 
 /// Binds the server of monitoring assignments. It is no part without which a control plane is none: when
@@ -191,7 +200,8 @@ async fn bind_mads(
         None
     };
     let patience = Patience { head: Some(Duration::from_secs(1)), ..Patience::default() };
-    let manner = Manner { name: NAME, tls, versions: Versions::One(patience), drain_timeout: Duration::from_secs(1) };
+    let (versions, connections) = (Versions::One(patience), Connections::default());
+    let manner = Manner { name: NAME, tls, versions, drain_timeout: Duration::from_secs(1), connections };
     let bound = match Bound::bind(&conf.listener, manner).await {
         Ok(bound) => bound,
         Err(error) => {
@@ -229,6 +239,7 @@ async fn bind_dp_server(
         tls: Some(Arc::new(server_config(Arc::clone(&certificate), None, settings, "dpServer")?)),
         versions: Versions::Both { read_header_timeout: conf.read_header_timeout },
         drain_timeout: conf.graceful_shutdown_timeout,
+        connections: parts.of_proxies.clone(),
     };
     let bound = Bound::bind(&conf.listener, manner).await?;
     let bootstrap = BootstrapService {

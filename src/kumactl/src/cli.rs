@@ -7,8 +7,6 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use model::kinds::duration::GoDuration;
 
-use crate::transparent_proxy::{InstallFlags, UninstallFlags, ValidatorFlags};
-
 /// kumactl: the management tool of a control plane.
 #[derive(Debug, Parser)]
 #[command(name = "kumactl", about = "Management tool for Kuma", disable_version_flag = true)]
@@ -47,11 +45,6 @@ pub(crate) struct GlobalFlags {
 pub(crate) enum Command {
     /// Create or modify Kuma resources
     Apply(ApplyFlags),
-    /// Output shell completion code for bash, fish or zsh
-    Completion {
-        /// the shell
-        shell: clap_complete::Shell,
-    },
     /// Manage kumactl config
     Config {
         #[command(subcommand)]
@@ -72,16 +65,6 @@ pub(crate) enum Command {
     /// Inspect Kuma resources
     #[command(arg_required_else_help = true)]
     Inspect(InspectFlags),
-    /// Install parts of Kuma on this machine
-    Install {
-        #[command(subcommand)]
-        command: InstallCommand,
-    },
-    /// Uninstall parts of Kuma from this machine
-    Uninstall {
-        #[command(subcommand)]
-        command: UninstallCommand,
-    },
     /// Manage the replicas of the control plane
     Raft {
         #[command(subcommand)]
@@ -105,22 +88,6 @@ pub(crate) enum Command {
     Wait(WaitFlags),
 }
 
-/// `install`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum InstallCommand {
-    /// Redirect this machine's traffic into its proxy
-    TransparentProxy(Box<InstallFlags>),
-    /// Check that traffic is redirected
-    TransparentProxyValidator(ValidatorFlags),
-}
-
-/// `uninstall`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum UninstallCommand {
-    /// Redirect nothing any more
-    TransparentProxy(UninstallFlags),
-}
-
 /// `raft`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RaftCommand {
@@ -128,6 +95,17 @@ pub(crate) enum RaftCommand {
     Status,
     /// Print the secret with which further replicas join
     JoinToken,
+    /// Print how to start a further replica; it joins by itself, and votes while fewer than five do
+    Add {
+        /// where the others reach the new replica
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+        /// file that the token is written to, for the machine of the new replica
+        #[arg(long, default_value = "join-token")]
+        token_file: PathBuf,
+    },
+    /// Replace the secret with which further replicas join
+    RotateJoinToken,
     /// Give a replica that only follows a vote
     Promote {
         /// id of the replica
@@ -153,6 +131,11 @@ pub(crate) enum BackupCommand {
     /// Write everything to a file; secrets in it are sealed with the key of the control plane
     Create {
         /// path of the new file
+        file: PathBuf,
+    },
+    /// Make all resources what they were when a backup was taken, while the control plane runs
+    Restore {
+        /// path of the backup
         file: PathBuf,
     },
 }

@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::config::ApiServer;
 use crate::version::VERSION;
 
+/// How long an upload may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// An error that the control plane answered with, in its own words.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -144,6 +147,19 @@ impl Client {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.text().await.map_err(explain)?;
         Err(Answer { status, headers, body }.error())
+    }
+
+    /// The answer to a body that is no JSON. It may take long, however short the timeout is.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or answers with an error.
+    pub(crate) async fn upload(&self, path: &str, body: Vec<u8>) -> Result<String> {
+        let request = self.http.post(self.url(path)?).header("Accept", "application/json").timeout(UPLOAD_TIMEOUT);
+        let request = request.header("Content-Type", "application/octet-stream").body(body);
+        let response = request.send().await.map_err(explain)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.map_err(explain)?;
+        Answer { status, headers, body }.success()
     }
 
     /// The body of a path.

@@ -7,17 +7,16 @@ mod config;
 mod key_values;
 mod output;
 mod resources;
-mod transparent_proxy;
 mod usage;
 mod version;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use jiff::Timestamp;
 
-use crate::cli::{BackupCommand, Cli, Command, GlobalFlags, InstallCommand, UninstallCommand};
+use crate::cli::{BackupCommand, Cli, Command, GlobalFlags};
 use crate::client::Client;
 use crate::config::ConfigFile;
 
@@ -52,28 +51,10 @@ async fn main() -> ExitCode {
 async fn execute(cli: Cli) -> Result<()> {
     let Cli { global, command } = cli;
     start_log(&global.log_level)?;
-    // What works on this machine alone reads no configuration and makes none.
-    match &command {
-        Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "kumactl", &mut std::io::stdout());
-            return Ok(());
-        }
-        Command::Install { command: InstallCommand::TransparentProxy(flags) } => {
-            return transparent_proxy::install(flags);
-        }
-        Command::Install { command: InstallCommand::TransparentProxyValidator(flags) } => {
-            return transparent_proxy::validate(flags);
-        }
-        Command::Uninstall { command: UninstallCommand::TransparentProxy(flags) } => {
-            return transparent_proxy::uninstall(flags);
-        }
-        _ => {}
-    }
     let file = ConfigFile::load(&global)?;
     let now = global.now.unwrap_or_else(Timestamp::now);
     let client = || connect(&file, &global);
     match command {
-        Command::Completion { .. } | Command::Install { .. } | Command::Uninstall { .. } => Ok(()),
         Command::Config { command } => config::commands::run(command, file, global.api_timeout).await,
         Command::Version { detailed } => {
             version::print(client(), detailed).await;
@@ -84,6 +65,9 @@ async fn execute(cli: Cli) -> Result<()> {
         Command::Raft { command } => commands::raft::run(&command, &client()?).await,
         Command::Backup { command: BackupCommand::Create { file } } => {
             commands::backup::create(&file, &client()?).await
+        }
+        Command::Backup { command: BackupCommand::Restore { file } } => {
+            commands::backup::restore(&file, &client()?).await
         }
         Command::Status => commands::raft::status(&client()?).await,
         Command::Generate { command } => {

@@ -1,6 +1,7 @@
 //! Transactions: guards and operations that hold or happen together.
 
 use std::fmt;
+use std::sync::Arc;
 
 use model::{Key, Labels, Spec, Timestamp};
 
@@ -108,12 +109,21 @@ pub struct Txn {
     pub guards: Vec<Guard>,
     /// Operations, in order.
     pub ops: Vec<Op>,
+    /// Who asked for it, for the logs; it changes nothing in what is stored. Duties have none.
+    pub author: Option<Arc<str>>,
 }
 
 impl Txn {
     /// An empty transaction.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says who asked for it.
+    #[must_use]
+    pub fn by(mut self, author: &str) -> Self {
+        self.author = Some(author.into());
+        self
     }
 
     /// Requires that nothing has this key.

@@ -29,7 +29,8 @@ pub(crate) async fn delete(call: Call, kind: Kind) -> Answer {
         check_unused(&state, stored)?;
     }
     let txn = Txn::new().require_version(key.clone(), stored.meta.version).delete(key.clone());
-    let committed = call.api.store.commit(txn).await.map_err(|e| Problem::from_commit(TITLE, &key, &e))?;
+    let committed =
+        call.api.store.commit(txn.by(&call.user.name)).await.map_err(|e| Problem::from_commit(TITLE, &key, &e))?;
     Ok(with_revision(meta::done(&[]), committed.revision))
 }
 

@@ -41,7 +41,8 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Answer {
     let warnings = (kind.codec.warn)(&document);
     let put = Put { key: key.clone(), labels, spec, status: StatusChange::Keep, owner: owner(&key), times: None };
     let txn = transaction(put, stored, site).await.map_err(|why| Problem::internal(title, why))?;
-    let committed = call.api.store.commit(txn).await.map_err(|e| Problem::from_commit(title, &key, &e))?;
+    let committed =
+        call.api.store.commit(txn.by(&call.user.name)).await.map_err(|e| Problem::from_commit(title, &key, &e))?;
     let mut response = meta::done(&warnings);
     *response.status_mut() = if stored.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     Ok(with_revision(response, committed.revision))

@@ -4,7 +4,8 @@ use std::io::{Seek, Write};
 use std::sync::{Arc, Mutex};
 
 use api::Settings;
-use api::group::{Group, GroupChange, GroupError, GroupStatus, ReplicaStatus};
+use api::group::{Group, GroupChange, GroupError, GroupStatus, ReplicaStatus, ReplicaVitals, Restored, VitalsAnswer};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::json;
 
@@ -29,6 +30,24 @@ impl Group for Noted {
         Box::pin(async move { if refused { Err(GroupError::Refused("replica 7 leads".to_owned())) } else { Ok(()) } })
     }
 
+    fn vitals(&self) -> BoxFuture<'static, Vec<ReplicaVitals>> {
+        let answer = VitalsAnswer { proxies: Some(3), ..VitalsAnswer::default() };
+        let here = ReplicaVitals { id: 7, role: "leader", answer: Some(answer), ..ReplicaVitals::default() };
+        let why = Some("no route".to_owned());
+        let away = ReplicaVitals { id: 8, role: "voter", unreachable: why, ..ReplicaVitals::default() };
+        Box::pin(async { vec![here, away] })
+    }
+
+    fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>> {
+        assert_eq!(author, "mesh-system:admin");
+        Box::pin(async move {
+            match backup.len() {
+                0 => Err(GroupError::Refused("snapshot is cut off".to_owned())),
+                created => Ok(Restored { revision: 9, created, ..Restored::default() }),
+            }
+        })
+    }
+
     fn backup(&self) -> BoxFuture<'static, Result<tokio::fs::File, GroupError>> {
         Box::pin(async {
             let mut file = tempfile::tempfile().unwrap();
@@ -51,9 +70,18 @@ async fn the_group_is_seen_and_changed_by_administrators() {
         assert_eq!((answer.status, &answer.json()["id"]), (200, &json!(7)), "{path}");
     }
     assert_eq!(server.local("POST /raft/rotate-key", Some(json!({}))).await.status, 200);
+    assert_eq!(server.local("POST /raft/rotate-join-token", Some(json!({}))).await.status, 200);
+    let vitals = server.local("GET /raft/vitals", None).await.json();
+    assert_eq!((&vitals["items"][0]["proxies"], &vitals["items"][1]["unreachable"]), (&json!(3), &json!("no route")));
     let refused = server.local("POST /raft/remove", Some(json!({"id": 7}))).await;
     assert_eq!((refused.status, &refused.json()["detail"]), (400, &json!("replica 7 leads")));
-    let asked = [GroupChange::Promote(8), GroupChange::HandOver(8), GroupChange::RotateKey, GroupChange::Remove(7)];
+    let asked = [
+        GroupChange::Promote(8),
+        GroupChange::HandOver(8),
+        GroupChange::RotateKey,
+        GroupChange::RotateJoinToken,
+        GroupChange::Remove(7),
+    ];
     assert_eq!(*group.0.lock().unwrap(), asked);
     assert_eq!(server.local("POST /raft/promote", Some(json!({"id": "x"}))).await.status, 400);
 }
@@ -65,6 +93,25 @@ async fn a_backup_is_the_whole_file() {
     assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/octet-stream".parse().unwrap()));
     assert_eq!(answer.text.len(), 200_000);
     assert!(answer.text.bytes().all(|byte| byte == 7));
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_from_bytes_of_an_administrator() {
+    let server = Server::of_group(Arc::new(Noted::default()));
+    let post = async |peer: [u8; 4], content_type: &str, body: &[u8]| {
+        let request = http::Request::post("/raft/restore").header("host", "localhost:5681");
+        let mut request = request.header("content-type", content_type).body(body.to_vec().into()).unwrap();
+        request.extensions_mut().insert(api::Connection { peer: (peer, 40000).into(), tls: false });
+        server.raw(request).await
+    };
+    let bytes = "application/octet-stream";
+    let restored = post([127, 0, 0, 1], bytes, &[1; 20]).await;
+    let body = json!({"revision": 9, "created": 20, "updated": 0, "deleted": 0});
+    assert_eq!((restored.status, restored.json()), (200, body));
+    let refused = post([127, 0, 0, 1], bytes, &[]).await;
+    assert_eq!((refused.status, &refused.json()["detail"]), (400, &json!("snapshot is cut off")));
+    assert_eq!(post([127, 0, 0, 1], "application/json", b"{}").await.status, 415);
+    assert_eq!(post([10, 1, 2, 3], bytes, &[1; 20]).await.status, 403);
 }
 
 #[tokio::test]

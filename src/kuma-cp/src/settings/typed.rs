@@ -61,6 +61,7 @@ pub(crate) enum Mode {
 
 /// Where resources are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum StoreSettings {
     /// In this process; gone with it.
     Memory,
@@ -78,6 +79,12 @@ pub(crate) enum StoreSettings {
         join: Vec<String>,
         /// File with the token of that group.
         join_token_file: Option<PathBuf>,
+        /// Replicas that found a group together, the same list for all.
+        peers: Vec<String>,
+        /// File with what only they know.
+        secret_file: Option<PathBuf>,
+        /// Whether proxies are sent to replicas that have fewer.
+        spread_proxies: bool,
         /// How often the leader shows that it lives.
         heartbeat: Duration,
         /// How long followers wait for it at least.
@@ -85,6 +92,13 @@ pub(crate) enum StoreSettings {
         /// How long a write waits for a majority.
         commit_timeout: Duration,
     },
+}
+
+impl StoreSettings {
+    /// Whether proxies are sent to replicas that have fewer.
+    pub(crate) fn spreads_proxies(&self) -> bool {
+        matches!(self, Self::Raft { spread_proxies: true, .. })
+    }
 }
 
 /// Files of a certificate.
@@ -275,6 +289,9 @@ fn store(tree: &Tree, work_dir: &std::path::Path) -> Result<StoreSettings, Setti
                 advertise: Some(tree.text("store.raft.advertise").to_owned()).filter(|text| !text.is_empty()),
                 join: tree.list("store.raft.join"),
                 join_token_file: given("store.raft.joinTokenFile"),
+                peers: tree.list("store.raft.peers"),
+                secret_file: given("store.raft.secretFile"),
+                spread_proxies: tree.flag("store.raft.spreadProxies"),
                 heartbeat: tree.time("store.raft.heartbeat").to_std(),
                 election_timeout: tree.time("store.raft.electionTimeout").to_std(),
                 commit_timeout: tree.time("store.raft.commitTimeout").to_std(),

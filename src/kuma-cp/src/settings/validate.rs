@@ -174,6 +174,15 @@ fn store(tree: &Tree) -> Faults {
         has_token || !joins,
         "Raft validation failed: JoinTokenFile cannot be empty if Join has been set",
     );
+    let has_peers = !tree.list("store.raft.peers").is_empty();
+    let has_secret = !tree.text("store.raft.secretFile").is_empty();
+    check(&mut faults, listens || !has_peers, "Raft validation failed: Listen cannot be empty if Peers has been set");
+    check(
+        &mut faults,
+        has_secret || !has_peers,
+        "Raft validation failed: SecretFile cannot be empty if Peers has been set",
+    );
+    check(&mut faults, !joins || !has_peers, "Raft validation failed: only one of Join and Peers can be set");
     let heartbeat = tree.time("store.raft.heartbeat").to_std();
     let election = tree.time("store.raft.electionTimeout").to_std();
     check(&mut faults, !heartbeat.is_zero(), "Raft validation failed: Heartbeat must be positive");

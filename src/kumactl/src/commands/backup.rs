@@ -1,9 +1,10 @@
-//! `kumactl backup create`: everything in one file.
+//! `kumactl backup`: everything in one file, and back.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
 use crate::client::Client;
@@ -27,6 +28,28 @@ pub(crate) async fn create(path: &Path, client: &Client) -> Result<()> {
         tokio::fs::remove_file(&part).await.ok();
     }
     println!("backup of {} bytes in {}", done?, path.display());
+    Ok(())
+}
+
+/// Restores a backup.
+///
+/// # Errors
+/// When the file cannot be read, or the control plane refuses; nothing is changed then.
+pub(crate) async fn restore(path: &Path, client: &Client) -> Result<()> {
+    let backup = tokio::fs::read(path).await.with_context(|| format!("could not read {}", path.display()))?;
+    let answer = client.upload("/raft/restore", backup).await?;
+    let restored: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
+    let [revision, created, updated, deleted] =
+        ["revision", "created", "updated", "deleted"].map(|field| restored.get(field).and_then(Value::as_u64));
+    let count = |count: Option<u64>| count.unwrap_or_default();
+    println!(
+        "restored {} at revision {}: {} created, {} updated, {} deleted",
+        path.display(),
+        count(revision),
+        count(created),
+        count(updated),
+        count(deleted)
+    );
     Ok(())
 }
 

@@ -1,6 +1,10 @@
 //! `kumactl raft` and `kumactl status`: the group of replicas.
 
-use anyhow::{Context, Result};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +23,11 @@ pub(crate) async fn run(command: &RaftCommand, client: &Client) -> Result<()> {
             let answer = client.get_json("/raft/join-token").await?;
             let token = answer.get("token").and_then(Value::as_str).context("the answer holds no token")?;
             println!("{token}");
+        }
+        RaftCommand::Add { address, token_file } => add(client, address, token_file).await?,
+        RaftCommand::RotateJoinToken => {
+            change(client, "rotate-join-token", None).await?;
+            println!("replicas join with a new token: kumactl raft join-token");
         }
         RaftCommand::Promote { id } => {
             change(client, "promote", Some(*id)).await?;
@@ -40,14 +49,45 @@ pub(crate) async fn run(command: &RaftCommand, client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// Writes the token for a new replica and prints how to start it.
+async fn add(client: &Client, address: &str, token_file: &Path) -> Result<()> {
+    let answer = client.get_json("/raft/join-token").await?;
+    let token = answer.get("token").and_then(Value::as_str).context("the answer holds no token")?;
+    let failed = || format!("could not write {}", token_file.display());
+    let mut file = std::fs::OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(token_file).with_context(failed)?;
+    file.write_all(token.as_bytes()).with_context(failed)?;
+    println!("{}", joining(&client.get_json("/raft").await?, address, token_file)?);
+    Ok(())
+}
+
+/// How to start a replica that joins.
+fn joining(group: &Value, address: &str, token_file: &Path) -> Result<String> {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let port = port.with_context(|| format!("expected HOST:PORT, got {address:?}"))?;
+    let known = group.get("replicas").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let addresses = known.iter().filter_map(|replica| replica.get("address").and_then(Value::as_str));
+    let joins: Vec<_> = addresses.filter(|known| !known.is_empty()).map(|known| format!("--join {known}")).collect();
+    if joins.is_empty() {
+        bail!("the control plane has no listener for other replicas (store.raft.listen)");
+    }
+    Ok(format!(
+        "The token is in {file}. Bring it to the machine of {address}, and start there, with an empty data directory:\n\n\
+         KUMA_STORE_RAFT_LISTEN=0.0.0.0:{port} KUMA_STORE_RAFT_ADVERTISE={address} \\\n\
+         KUMA_STORE_RAFT_JOIN_TOKEN_FILE={file} kuma-cp run {joins}\n",
+        file = token_file.display(),
+        joins = joins.join(" "),
+    ))
+}
+
 /// Shows the control plane as a whole: the group, its pace, and its proxies.
 ///
 /// # Errors
 /// What the control plane refuses.
 pub(crate) async fn status(client: &Client) -> Result<()> {
     let group = client.get_json("/raft").await?;
-    let propagation = client.get_json("/propagation").await.ok();
-    print!("{}\n{}", summary(&group, propagation.as_ref()), replicas(&group));
+    let vitals = client.get_json("/raft/vitals").await?;
+    print!("{}\n{}", summary(&group, &vitals), pulses(&vitals));
     Ok(())
 }
 
@@ -78,26 +118,53 @@ fn replicas(group: &Value) -> String {
     table(&["ANSWERS", "ID", "ADDRESS", "ROLE", "REPLICATED"], &all.iter().map(row).collect::<Vec<_>>())
 }
 
-/// One row a fact.
-fn summary(group: &Value, propagation: Option<&Value>) -> String {
-    let latency = |what: &str| {
-        let millis = |percentile: &str| {
-            let micros = group.get(what).and_then(|l| l.get(percentile)).and_then(Value::as_u64).unwrap_or(0);
-            format!("{}.{:03} ms", micros / 1000, micros % 1000)
-        };
-        format!("p50 {}, p99 {}", millis("p50Us"), millis("p99Us"))
+/// The items of the vitals.
+fn items(vitals: &Value) -> &[Value] {
+    vitals.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Percentiles as they are shown; `-` without samples.
+fn latency(of: &Value, what: &str) -> String {
+    let micros = |percentile: &str| of.get(what).and_then(|l| l.get(percentile)).and_then(Value::as_u64).unwrap_or(0);
+    let millis = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
+    match (micros("p50Us"), micros("p99Us")) {
+        (0, 0) => "-".to_owned(),
+        (p50, p99) => format!("{}/{}", millis(p50), millis(p99)),
+    }
+}
+
+/// One row a replica, with how it does.
+fn pulses(vitals: &Value) -> String {
+    let row = |replica: &Value| {
+        let mut row: Vec<_> = ["id", "address", "role"].map(|field| cell(replica.get(field))).into();
+        if let Some(why) = replica.get("unreachable").and_then(Value::as_str) {
+            row.push(format!("unreachable: {why}"));
+            row.resize(9, String::new());
+        } else {
+            row.extend(["revision", "proxies", "version"].map(|field| cell(replica.get(field))));
+            row.extend(["commit", "fsync", "propagation"].map(|what| latency(replica, what)));
+        }
+        row
     };
-    let mut rows = vec![
+    let head = ["ID", "ADDRESS", "ROLE", "REVISION", "PROXIES", "VERSION", "COMMIT MS", "FSYNC MS", "PROPAGATION MS"];
+    table(&head, &items(vitals).iter().map(row).collect::<Vec<_>>())
+}
+
+/// One row a fact.
+fn summary(group: &Value, vitals: &Value) -> String {
+    let answering = items(vitals).iter().filter(|replica| replica.get("unreachable").is_none());
+    let proxies: u64 = answering.clone().filter_map(|replica| replica.get("proxies").and_then(Value::as_u64)).sum();
+    let leader = items(vitals).iter().find(|replica| replica.get("id") == group.get("leader"));
+    let of_leader = |what: &str| leader.map_or_else(|| "-".to_owned(), |leader| latency(leader, what));
+    let rows = [
         ("leader", cell(group.get("leader"))),
         ("term", cell(group.get("term"))),
         ("revision", cell(group.get("revision"))),
-        ("commit latency", latency("commit")),
-        ("fsync latency", latency("fsync")),
+        ("replicas", format!("{} of {} answer", answering.count(), items(vitals).len())),
+        ("proxies", proxies.to_string()),
+        ("commit of the leader, p50/p99 ms", of_leader("commit")),
+        ("fsync of the leader, p50/p99 ms", of_leader("fsync")),
     ];
-    if let Some(propagation) = propagation {
-        let pending = propagation.get("pending").and_then(Value::as_array).map_or(0, Vec::len);
-        rows.push(("proxies behind, of this replica", pending.to_string()));
-    }
     let rows: Vec<_> = rows.into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
     table(&["WHAT", "VALUE"], &rows)
 }
@@ -125,9 +192,35 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_tells_the_pace() {
-        let shown = summary(&group(), Some(&json!({"pending": [{}]})));
-        assert!(shown.contains("p50 1.500 ms, p99 20.001 ms"), "{shown}");
-        assert!(shown.contains("proxies behind, of this replica   1\n"), "{shown}");
+    fn the_status_tells_the_pace_and_who_does_not_answer() {
+        let vitals = json!({"items": [
+            {"id": 1, "address": "a:1", "role": "leader", "version": "3.0.0", "revision": 9, "proxies": 4,
+             "commit": {"p50Us": 1500, "p99Us": 20_001}, "fsync": {"p50Us": 0, "p99Us": 7}},
+            {"id": 2, "address": "b:1", "role": "voter", "unreachable": "b:1: connection refused"},
+        ]});
+        let shown = summary(&group(), &vitals);
+        for row in
+            ["commit of the leader, p50/p99 ms   1.500/20.001\n", "replicas                           1 of 2 answer\n"]
+        {
+            assert!(shown.contains(row), "{shown}");
+        }
+        let shown = pulses(&vitals);
+        let [_, first, second] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+        assert_eq!(
+            first.split_whitespace().collect::<Vec<_>>(),
+            ["1", "a:1", "leader", "9", "4", "3.0.0", "1.500/20.001", "0.000/0.007", "-"]
+        );
+        assert!(second.contains("unreachable: b:1: connection refused"), "{second}");
+    }
+
+    #[test]
+    fn the_command_for_a_new_replica_names_all_that_are_known() {
+        let group =
+            json!({"replicas": [{"id": 1, "address": "a:1"}, {"id": 2, "address": ""}, {"id": 3, "address": "c:1"}]});
+        let shown = joining(&group, "d:5684", Path::new("token")).unwrap();
+        assert!(shown.contains("KUMA_STORE_RAFT_LISTEN=0.0.0.0:5684 KUMA_STORE_RAFT_ADVERTISE=d:5684"), "{shown}");
+        assert!(shown.contains("KUMA_STORE_RAFT_JOIN_TOKEN_FILE=token kuma-cp run --join a:1 --join c:1\n"), "{shown}");
+        assert!(joining(&group, "d", Path::new("token")).is_err());
+        assert!(joining(&json!({}), "d:1", Path::new("token")).unwrap_err().to_string().contains("store.raft.listen"));
     }
 }

@@ -111,18 +111,104 @@ async fn a_group_of_three_survives_its_leader_and_a_backup_survives_the_group() 
     let shown = kumactl.ok(&["raft", "status"], "").await?;
     ensure!(shown.lines().count() == 4 && shown.contains("leader") && !shown.contains("learner"), "{shown}");
     let status = kumactl.ok(&["status"], "").await?;
-    ensure!(status.contains("fsync latency"), "{status}");
+    ensure!(status.contains("3 of 3 answer") && status.contains("COMMIT MS"), "{status}");
     kumactl.ok(&["raft", "handover", &leader.to_string()], "").await?;
     group.replicas[1].0.until("/raft", SOON, |status| status["leader"] == leader).await?;
     kumactl.ok(&["raft", "rotate-key"], "").await?;
+    kumactl.ok(&["raft", "rotate-join-token"], "").await?;
+    let token = sandbox.dir().join("join-token").display().to_string();
+    let added = kumactl.ok(&["raft", "add", "127.0.0.1:1", "--token-file", &token], "").await?;
+    ensure!(added.matches("--join 127.0.0.1:").count() == 3, "{added}");
 
     let backup = sandbox.dir().join("backup");
     kumactl.ok(&["backup", "create", &backup.display().to_string()], "").await?;
+    let before = group.replicas[1].0.get("/raft").await?["revision"].as_u64();
+    group.replicas[1].0.apply(&mesh("third")).await?;
+    group.replicas[1].0.delete("/meshes/second").await?;
+    let restored = kumactl.ok(&["backup", "restore", &backup.display().to_string()], "").await?;
+    ensure!(restored.contains(" created"), "{restored}");
+    for (replica, _) in &group.replicas {
+        replica.until("/meshes/second", SOON, |_| true).await?;
+        let meshes = replica.until("/meshes", SOON, |meshes| meshes["total"] == 3).await?;
+        ensure!(!meshes.to_string().contains("third"), "{meshes}");
+    }
+    ensure!(group.replicas[1].0.get("/raft").await?["revision"].as_u64() > before);
     restore(sandbox, &backup, "restored").await?;
     let restored = ControlPlane::start(sandbox, "restored", ControlPlaneSettings::default()).await?;
     for name in ["first", "second"] {
         restored.get(&format!("/meshes/{name}")).await?;
     }
     ensure!(voters(&restored.get("/raft").await?) == 1);
+    Ok(())
+}
+
+/// Peers with one configuration but for the address, the way a StatefulSet or a list of machines is
+/// set up.
+struct Peers {
+    sandbox: Sandbox,
+    list: String,
+    addresses: Vec<String>,
+}
+
+impl Peers {
+    async fn new() -> Result<Self> {
+        let sandbox = Sandbox::new().await?;
+        std::fs::write(sandbox.dir().join("secret"), "correct horse battery staple")?;
+        let ports: [u16; 3] = free_ports()?;
+        let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Ok(Self { sandbox, list: addresses.join(","), addresses })
+    }
+
+    async fn start(&self, n: usize) -> Result<ControlPlane> {
+        let variables = vec![
+            ("KUMA_STORE_RAFT_LISTEN", self.addresses[n].clone()),
+            ("KUMA_STORE_RAFT_PEERS", self.list.clone()),
+            ("KUMA_STORE_RAFT_SECRET_FILE", self.sandbox.dir().join("secret").display().to_string()),
+        ];
+        ControlPlane::start(&self.sandbox, &format!("peer-{n}"), ControlPlaneSettings { variables }).await
+    }
+}
+
+#[tokio::test]
+async fn peers_with_one_configuration_found_a_group_and_replace_a_lost_disk() -> Result<()> {
+    let peers = Peers::new().await?;
+    let (third, first, second) = tokio::try_join!(peers.start(2), peers.start(0), peers.start(1))?;
+    let mut replicas = [first, second, third];
+    let three_vote =
+        |status: &Value| voters(status) == 3 && status["replicas"].as_array().is_some_and(|r| r.len() == 3);
+    for replica in &replicas {
+        replica.until("/raft", SOON, three_vote).await?;
+    }
+    replicas[2].apply(&mesh("first")).await?;
+    let lost = replicas[0].get("/raft").await?["id"].as_u64();
+
+    replicas[0].process().kill().await?;
+    std::fs::remove_dir_all(peers.sandbox.dir().join("peer-0/data"))?;
+    replicas[0].start_again().await?;
+    for replica in &replicas {
+        let is_without_lost = |status: &Value| {
+            let replicas = status["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+            three_vote(status) && replicas.iter().all(|replica| replica["id"].as_u64() != lost)
+        };
+        replica.until("/raft", SOON, is_without_lost).await?;
+        replica.until("/meshes/first", SOON, |_| true).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_removed_control_plane_ends_and_says_why() -> Result<()> {
+    let mut group = Group::of_three().await?;
+    let leads = group.replicas[0].0.get("/raft").await?["leader"].as_u64();
+    let at = group.replicas.iter().position(|(_, id)| Some(*id) != leads).context("all lead")?;
+    let (mut removed, id) = group.replicas.swap_remove(at);
+    let sandbox = &group.sandbox;
+    let kumactl = Kumactl { binary: sandbox.bin("kumactl"), config: sandbox.dir().join("kumactl-config") };
+    let api = group.replicas[0].0.api();
+    kumactl.ok(&["config", "control-planes", "add", "--name=group", "--address", &api], "").await?;
+    kumactl.ok(&["raft", "remove", &id.to_string()], "").await?;
+    ensure!(removed.process().ended(SOON).await?.code() == Some(2));
+    ensure!(removed.process().log().contains("was removed from its group"), "{}", removed.process().log_tail());
+    group.replicas[0].0.apply(&mesh("after")).await?;
     Ok(())
 }
