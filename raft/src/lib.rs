@@ -43,6 +43,7 @@ mod store_impl;
 mod suite_tests;
 mod types;
 mod vitals;
+mod watermark;
 
 pub use errors::{BackupError, OpenError};
 pub use group::ChangeError;

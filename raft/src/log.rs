@@ -1,6 +1,6 @@
 //! The log and the hard state: what a replica must not forget.
 //!
-//! [`LogBackend`] is the seam to the disk: eight methods, so that the engine can be replaced and
+//! [`LogBackend`] is the seam to the disk: nine methods, so that the engine can be replaced and
 //! faults can be put in. [`LogStore`] is openraft's view of it. Appended entries are readable at
 //! once and durable when the flusher says so; it makes one fsync for all that queued up meanwhile.
 
@@ -19,6 +19,7 @@ use crate::record::{EntryRecord, LogIdRecord, VoteRecord};
 use crate::types::{
     Entry, LogId, StorageError, TypeConfig, Vote, entry, entry_record, log_id, log_id_record, vote, vote_record,
 };
+use crate::watermark::Reached;
 
 /// Bytes of entries that one read returns at most, so that one message never outgrows the
 /// transport. At least one entry is always returned.
@@ -29,7 +30,7 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 const RECENT_ENTRIES_MAX: usize = 128;
 const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-const VOTE: &str = "vote";
+pub(crate) const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
 
@@ -53,6 +54,9 @@ pub(crate) trait LogBackend: Debug + Send + Sync + 'static {
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// Makes everything durable that was written before the call.
     fn sync(&self) -> io::Result<()>;
+    /// How far it was durable once, as it is known apart from the log itself: one that ends before
+    /// has lost its end.
+    fn reached(&self) -> Reached;
 }
 
 /// The decoded tail of the log.
@@ -134,7 +138,14 @@ impl LogStore {
                 }
             }
         }
-        log.hard::<VoteRecord>(VOTE)?;
+        let last = log.backend.last()?.map_or(0, |(last, _)| last).max(log.purged()?.map_or(0, |purged| purged.index));
+        let term = log.hard::<VoteRecord>(VOTE)?.map_or(0, |vote| vote.term);
+        let reached = log.backend.reached();
+        if last < reached.last || term < reached.term {
+            let was = format!("entry {} in term {}", reached.last, reached.term);
+            return Err(corrupted(format!("log ends at entry {last} in term {term}, it went to {was}")));
+        }
+        log.hard::<Option<LogIdRecord>>(COMMITTED)?;
         Ok(log)
     }
 

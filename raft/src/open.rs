@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Timestamp;
 use store::Store;
 use tokio::sync::watch;
 
@@ -86,7 +87,7 @@ impl RaftStore {
             id: disk.id,
             address: address.clone(),
             leadership: leadership::start(&raft),
-            queue: proposer::start(raft.clone(), settings.commit_timeout, commit.clone()),
+            queue: proposer::start(raft.clone(), settings.commit_timeout, commit.clone(), Arc::new(Timestamp::now)),
             raft,
             feed: disk.feed,
             keys: disk.keys,

@@ -66,20 +66,23 @@ impl Refusal {
     }
 }
 
+/// Tells the time that stands in an entry.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The queue to the proposer. The task ends when the last sender is gone.
-pub(crate) fn start(raft: Raft, timeout: Duration, latency: Latency) -> mpsc::Sender<Proposal> {
+pub(crate) fn start(raft: Raft, timeout: Duration, latency: Latency, clock: Clock) -> mpsc::Sender<Proposal> {
     let (queue, proposals) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(run(raft, timeout, latency, proposals));
+    tokio::spawn(run(raft, timeout, latency, clock, proposals));
     queue
 }
 
-async fn run(raft: Raft, timeout: Duration, latency: Latency, mut proposals: mpsc::Receiver<Proposal>) {
+async fn run(raft: Raft, timeout: Duration, latency: Latency, clock: Clock, mut proposals: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
     while !waiting.is_empty() || proposals.recv_many(&mut waiting, ENTRY_TXNS_MAX).await > 0 {
         let rest = waiting.split_off(fits(&waiting));
         let entry = std::mem::replace(&mut waiting, rest);
         let start = Instant::now();
-        let (replies, result) = propose(&raft, timeout, entry).await;
+        let (replies, result) = propose(&raft, timeout, clock(), entry).await;
         latency.record(start.elapsed());
         match result {
             Ok(outcomes) => {
@@ -112,7 +115,12 @@ fn fits(waiting: &[Proposal]) -> usize {
 
 type Replies = Vec<oneshot::Sender<Result<Outcome, Refusal>>>;
 
-async fn propose(raft: &Raft, timeout: Duration, entry: Vec<Proposal>) -> (Replies, Result<Vec<Outcome>, Refusal>) {
+async fn propose(
+    raft: &Raft,
+    timeout: Duration,
+    at: Timestamp,
+    entry: Vec<Proposal>,
+) -> (Replies, Result<Vec<Outcome>, Refusal>) {
     let mut replies = Vec::with_capacity(entry.len());
     let mut txns = Vec::with_capacity(entry.len());
     let mut typed = Some(Vec::with_capacity(entry.len()));
@@ -124,7 +132,7 @@ async fn propose(raft: &Raft, timeout: Duration, entry: Vec<Proposal>) -> (Repli
             _ => typed = None,
         }
     }
-    let command = match Command::commit(Timestamp::now(), txns, typed) {
+    let command = match Command::commit(at, txns, typed) {
         Ok(command) => command,
         Err(error) => return (replies, Err(Refusal::TooLarge(error.to_string()))),
     };

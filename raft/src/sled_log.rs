@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use sled::{Batch, Db, IVec, Tree};
 
-use crate::log::LogBackend;
+use crate::codec;
+use crate::log::{LogBackend, VOTE};
+use crate::record::VoteRecord;
+use crate::watermark::{Reached, Watermark};
 
 const PART_BYTES_MAX: usize = 4 * 1024;
 
@@ -33,6 +36,9 @@ pub(crate) struct SledLog {
     hard: Tree,
     /// An own handle of sled's file, for the fsync that sled does not do.
     file: File,
+    watermark: Watermark,
+    /// What the watermark said when the log was opened.
+    reached: Reached,
 }
 
 impl SledLog {
@@ -47,8 +53,10 @@ impl SledLog {
         let file = File::options().read(true).write(true).open(dir.join("db"))?;
         db.flush().map_err(io_error)?;
         file.sync_all()?;
+        let watermark = Watermark::open(&dir.join("reached"))?;
         File::open(dir)?.sync_all()?;
-        Ok(Self { db, log, hard, file })
+        let reached = watermark.noted();
+        Ok(Self { db, log, hard, file, watermark, reached })
     }
 
     /// Collects the parts of entries from an ordered scan, until `stop` says that it is enough.
@@ -131,7 +139,11 @@ impl LogBackend for SledLog {
                 batch.insert(&key(*index, number), part);
             }
         }
-        self.log.apply_batch(batch).map_err(io_error)
+        self.log.apply_batch(batch).map_err(io_error)?;
+        if let Some((last, _)) = entries.last() {
+            self.watermark.note_last(*last);
+        }
+        Ok(())
     }
 
     fn range(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
@@ -146,6 +158,7 @@ impl LogBackend for SledLog {
     }
 
     fn truncate(&self, from: u64) -> io::Result<()> {
+        self.watermark.lower(from.saturating_sub(1))?;
         // From the end, so that a crash in between leaves a log without a hole.
         self.remove(self.log.range(key(from, 0)..).keys().rev())
     }
@@ -156,6 +169,11 @@ impl LogBackend for SledLog {
 
     fn put(&self, name: &str, value: &[u8]) -> io::Result<()> {
         self.hard.insert(name, value).map_err(io_error)?;
+        if name == VOTE
+            && let Ok(vote) = codec::decode::<VoteRecord>(value)
+        {
+            self.watermark.note_term(vote.term);
+        }
         Ok(())
     }
 
@@ -164,8 +182,14 @@ impl LogBackend for SledLog {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let noted = self.watermark.noted();
         self.db.flush().map_err(io_error)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.watermark.keep(noted)
+    }
+
+    fn reached(&self) -> Reached {
+        self.reached
     }
 }
 

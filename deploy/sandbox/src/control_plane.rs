@@ -1,6 +1,7 @@
 //! A control plane of the sandbox, with its own ports and data.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ pub struct ControlPlaneSettings {
 #[derive(Debug)]
 pub struct ControlPlane {
     process: Process,
-    program: PathBuf,
+    command: Vec<OsString>,
     variables: Vec<(&'static str, String)>,
     log: PathBuf,
     work_dir: PathBuf,
@@ -40,6 +41,17 @@ impl ControlPlane {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub async fn start(sandbox: &Sandbox, name: &str, settings: ControlPlaneSettings) -> Result<Self> {
+        let mut control_plane = Self::launch(sandbox, name, settings, &[])?;
+        control_plane.ready(READY_LIMIT).await?;
+        control_plane.until("/meshes/default", READY_LIMIT, |_| true).await?;
+        Ok(control_plane)
+    }
+
+    /// Starts a control plane without waiting; `by` is a program with its arguments that starts it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(sandbox: &Sandbox, name: &str, settings: ControlPlaneSettings, by: &[&str]) -> Result<Self> {
         let [api_port, api_tls_port, dp_port, diagnostics_port, mads_port, inter_cp_port] = free_ports()?;
         let work_dir = sandbox.dir().join(name);
         let mut variables: Vec<(&'static str, String)> = vec![
@@ -55,21 +67,22 @@ impl ControlPlane {
             ("KUMA_INTER_CP_SERVER_PORT", inter_cp_port.to_string()),
         ];
         variables.extend(settings.variables);
-        let (program, log) = (sandbox.bin("kuma-cp"), sandbox.dir().join(format!("{name}.log")));
-        let process = Process::start(name, &program, &["run"], &variables, log.clone())?;
+        let (own, log) = (sandbox.bin("kuma-cp"), sandbox.dir().join(format!("{name}.log")));
+        let command: Vec<_> = by.iter().map(OsString::from).chain([own.into(), OsString::from("run")]).collect();
+        let process = Process::start(name, Path::new(&command[0]), &command[1..], &variables, log.clone())?;
         let http = reqwest::Client::builder().no_proxy().build().context("could not make an HTTP client")?;
-        let mut control_plane =
-            Self { process, program, variables, log, work_dir, api_port, dp_port, diagnostics_port, http };
-        control_plane.ready().await?;
-        control_plane.until("/meshes/default", READY_LIMIT, |_| true).await?;
-        Ok(control_plane)
+        Ok(Self { process, command, variables, log, work_dir, api_port, dp_port, diagnostics_port, http })
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready within `limit`; with the end of its log.
+    pub async fn ready(&mut self, limit: Duration) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/ready", self.diagnostics_port);
         let http = self.http.clone();
         let is_ready = async || http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
-        self.process.wait_until("being ready", READY_LIMIT, is_ready).await
+        self.process.wait_until("being ready", limit, is_ready).await
     }
 
     /// Starts the control plane again on its ports and data.
@@ -77,8 +90,33 @@ impl ControlPlane {
     /// # Errors
     /// When it does not become ready.
     pub async fn start_again(&mut self) -> Result<()> {
-        self.process = Process::start("kuma-cp", &self.program, &["run"], &self.variables, self.log.clone())?;
-        self.ready().await
+        self.launch_again()?;
+        self.ready(READY_LIMIT).await
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch_again(&mut self) -> Result<()> {
+        let (program, arguments) = (Path::new(&self.command[0]), &self.command[1..]);
+        self.process = Process::start("kuma-cp", program, arguments, &self.variables, self.log.clone())?;
+        Ok(())
+    }
+
+    /// The port that agents connect to.
+    pub fn dp_port(&self) -> u16 {
+        self.dp_port
+    }
+
+    /// Agents that are started from now on connect to this port, behind which it is found.
+    pub fn behind(&mut self, dp_port: u16) {
+        self.dp_port = dp_port;
+    }
+
+    /// Its folder: certificates, and the store in `data`.
+    pub fn work_dir(&self) -> &Path {
+        &self.work_dir
     }
 
     /// The process.

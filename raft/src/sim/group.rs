@@ -1,51 +1,27 @@
-//! The machines of a group: they start, lose power, and are asked by clients.
+//! The machines of a group, and the clients that ask them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use openraft::ServerState;
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use store::{Event, Feed, KindFilter, Revision, Txn};
-use tempfile::TempDir;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
-use super::disk::{Disk, DiskHandle};
-use super::network::{Port, SimNetwork};
+use super::machine::{self, Condition, Cursor, Machine, Running, TIMEOUT};
+use super::network::SimNetwork;
 use super::oracle::{Oracle, Told};
 use super::run::Bug;
-use crate::flusher::{Flusher, Job};
-use crate::keys::Keys;
-use crate::latency::Latency;
-use crate::log::{LogBackend, LogStore};
-use crate::proposer::{self, Proposal, Refusal};
+use crate::proposer::{Proposal, Refusal};
 use crate::seal::Keyring;
-use crate::settings::Settings;
-use crate::snapshot::SnapshotDir;
-use crate::state_machine::StateMachine;
 use crate::types::{Raft, Replica, ReplicaId, encode_txn};
 
-const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How far the reader of a replica's feed is.
-type Cursor = Arc<Mutex<Revision>>;
-
-#[derive(Clone)]
-struct Running {
-    raft: Raft,
-    feed: Arc<Feed>,
-    queue: mpsc::Sender<Proposal>,
-    cursor: Cursor,
-    reader: Arc<JoinHandle<()>>,
-}
-
-struct Machine {
-    id: ReplicaId,
-    disk: Disk,
-    dir: TempDir,
-    running: Option<Running>,
-}
+/// How many machines found the group.
+pub(crate) const FOUNDERS: usize = 3;
+/// How many machines there may be.
+pub(crate) const PLACES: usize = 5;
 
 /// A group with its network and its oracle. Clones share it.
 #[derive(Clone)]
@@ -53,6 +29,11 @@ pub(crate) struct Group {
     machines: Arc<Vec<Mutex<Machine>>>,
     pub(crate) network: SimNetwork,
     oracle: Arc<Mutex<Oracle>>,
+    next_id: Arc<AtomicU64>,
+    /// Held while the group is changed or a machine is replaced.
+    pub(crate) change: Arc<tokio::sync::Mutex<()>>,
+    /// What became of the last order that was not carried out.
+    last_order: Arc<Mutex<String>>,
     bug: Option<Bug>,
 }
 
@@ -61,61 +42,103 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Group {
-    /// Three machines that were never started.
+    /// Places for machines, the first of which have one that was never started.
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let machine = |id| {
-            let disk = Disk::new(bug == Some(Bug::NoSync));
-            Mutex::new(Machine { id, disk, dir: tempfile::tempdir().expect("a directory"), running: None })
+        let group = Self {
+            machines: Arc::new((0..PLACES).map(|_| Mutex::new(Machine::new(0, false))).collect()),
+            network: SimNetwork::new(seed),
+            oracle: Arc::default(),
+            next_id: Arc::new(AtomicU64::new(1)),
+            change: Arc::default(),
+            last_order: Arc::default(),
+            bug,
         };
-        let machines = Arc::new((1..=3).map(machine).collect());
-        Self { machines, network: SimNetwork::new(seed), oracle: Arc::default(), bug }
+        for at in 0..FOUNDERS {
+            group.renew(at);
+        }
+        group
+    }
+
+    /// Puts a new machine with an empty disk and an id that was never used into a place.
+    pub(crate) fn renew(&self, at: usize) -> ReplicaId {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let machine = Machine::new(id, self.bug == Some(Bug::NoSync));
+        *self.at(at) = Machine { condition: Condition::Good, ..machine };
+        id
     }
 
     pub(crate) fn oracle(&self) -> MutexGuard<'_, Oracle> {
         lock(&self.oracle)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.machines.len()
+    /// The machine in a place.
+    pub(crate) fn at(&self, at: usize) -> MutexGuard<'_, Machine> {
+        lock(&self.machines[at])
     }
 
-    pub(crate) fn is_running(&self, at: usize) -> bool {
-        lock(&self.machines[at]).running.is_some()
+    pub(crate) fn running(&self, at: usize) -> Option<Running> {
+        self.at(at).running.clone()
     }
 
-    fn running(&self, at: usize) -> Option<Running> {
-        lock(&self.machines[at]).running.clone()
+    /// The places with a machine of the group.
+    pub(crate) fn places(&self) -> Vec<usize> {
+        (0..PLACES).filter(|at| self.at(*at).condition != Condition::Absent).collect()
     }
 
-    /// Starts a machine from what is on its disk.
+    /// The ids of the machines of the group.
+    pub(crate) fn ids(&self) -> Vec<ReplicaId> {
+        self.places().into_iter().map(|at| self.at(at).id).collect()
+    }
+
+    /// Who leads.
+    pub(crate) fn leader(&self) -> Option<(ReplicaId, Raft)> {
+        let leaders = self.places().into_iter().filter_map(|at| {
+            let raft = self.running(at)?.raft;
+            let now = raft.metrics().borrow().clone();
+            (now.state == ServerState::Leader && now.running_state.is_ok()).then_some((now.current_term, now.id, raft))
+        });
+        leaders.max_by_key(|(term, ..)| *term).map(|(_, id, raft)| (id, raft))
+    }
+
+    /// Starts a machine from what is on its disk, unless it runs.
     pub(crate) async fn start(&self, at: usize, seed: u64) -> Result<(), String> {
-        let (id, disk, dir) = {
-            let machine = lock(&self.machines[at]);
-            (machine.id, machine.disk.handle(), machine.dir.path().to_owned())
+        let (id, disk, dir, clock) = {
+            let mut machine = self.at(at);
+            if machine.running.is_some() || machine.condition != Condition::Good {
+                return Ok(());
+            }
+            machine.condition = Condition::Starting;
+            (machine.id, machine.disk.handle(), machine.dir.path().to_owned(), Arc::clone(&machine.clock))
         };
-        let keys = dir.join("keys");
-        let keys = match Keys::load(&keys).map_err(|e| e.to_string())? {
-            Some(keys) => keys,
-            None => Keys::create(&keys, Keyring::generate()).map_err(|e| e.to_string())?,
-        };
-        let log = LogStore::open(Arc::new(disk.clone()), slow_flusher(disk, seed)).map_err(|e| e.to_string())?;
-        let snapshots = SnapshotDir::open(dir.join("snapshots")).map_err(|e| e.to_string())?;
-        let (machine, feed) = StateMachine::open(snapshots, keys).map_err(|e| e.to_string())?;
-        let settings = Settings { snapshot_after_entries: 40, entries_kept: 10, ..Settings::new(&dir) };
-        let config = Arc::new(settings.openraft().map_err(|e| e.to_string())?);
-        let port = Port { network: self.network.clone(), id };
-        let raft = Raft::new(id, config, port, log, machine).await.map_err(|e| e.to_string())?;
-        let queue = proposer::start(raft.clone(), TIMEOUT, Latency::new("sim"));
+        let opened = machine::open(id, &dir, disk, self.network.clone(), seed).await;
+        self.at(at).condition = Condition::Good;
+        let (raft, feed) = opened?;
+        let queue = machine::proposer(raft.clone(), clock);
         let cursor = Arc::new(Mutex::new(feed.snapshot().revision()));
+        self.oracle().has(id, &feed.snapshot());
         let reader = tokio::spawn(self.clone().read_feed(id, Arc::clone(&feed), Arc::clone(&cursor)));
         self.network.connect(id, raft.clone());
-        lock(&self.machines[at]).running = Some(Running { raft, feed, queue, cursor, reader: Arc::new(reader) });
+        self.at(at).running = Some(Running { raft, feed, queue, cursor, reader: Arc::new(reader) });
         Ok(())
+    }
+
+    /// Starts every machine that does not run, and again what has stopped by itself.
+    pub(crate) async fn start_all(&self, rng: &mut StdRng) {
+        for at in self.places() {
+            self.at(at).disk.fill(false);
+            let has_failed = |running: Running| running.raft.metrics().borrow().running_state.is_err();
+            if self.running(at).is_some_and(has_failed) {
+                self.kill(at, rng).await;
+            }
+            if let Err(error) = self.start(at, rng.random()).await {
+                self.oracle().violated(format!("machine {at} does not start: {error}"));
+            }
+        }
     }
 
     /// Makes the machines a group.
     pub(crate) async fn found(&self) {
-        let members: BTreeMap<_, _> = self.machines.iter().map(|m| (lock(m).id, Replica::default())).collect();
+        let members: BTreeMap<_, _> = self.ids().into_iter().map(|id| (id, Replica::default())).collect();
         let first = self.running(0).expect("it was started");
         first.raft.initialize(members).await.expect("it is pristine");
     }
@@ -123,8 +146,12 @@ impl Group {
     /// Cuts the power of a machine.
     pub(crate) async fn kill(&self, at: usize, rng: &mut StdRng) {
         let (id, running) = {
-            let mut machine = lock(&self.machines[at]);
-            machine.disk.cut_power(|unsynced| rng.random_range(0..=unsynced));
+            let mut machine = self.at(at);
+            if machine.condition == Condition::Starting {
+                return;
+            }
+            machine.disk.cut_power(rng);
+            machine.tear_snapshot();
             self.network.disconnect(machine.id);
             (machine.id, machine.running.take())
         };
@@ -143,28 +170,39 @@ impl Group {
             self.oracle().saw(id, *cursor, batch);
             *cursor = batch.revision;
         }
+        self.oracle().has(id, &state);
     }
 
     async fn read_feed(self, id: ReplicaId, feed: Arc<Feed>, cursor: Cursor) {
         let mut watch = feed.watch(Some(*lock(&cursor)), KindFilter::All);
-        drop(feed);
         while let Some(event) = watch.next().await {
             let mut cursor = lock(&cursor);
             match event {
-                Event::Snapshot(state) => *cursor = state.revision(),
+                Event::Snapshot(state) => {
+                    self.oracle().restarted(id, *cursor, &state);
+                    *cursor = state.revision();
+                }
                 Event::Batch(batch) if self.bug == Some(Bug::LostFeedEntry) && batch.revision.0 % 17 == 0 => {}
                 Event::Batch(batch) => {
                     self.oracle().saw(id, *cursor, &batch);
+                    self.oracle().has(id, &feed.snapshot());
                     *cursor = batch.revision;
                 }
             }
         }
     }
 
-    /// A client writes at a machine, and tells the oracle what it was told.
-    pub(crate) async fn write(&self, at: usize, value: u64, txn: impl FnOnce(&store::State) -> Txn) -> bool {
+    /// A client writes at a machine, under a guard or none, and tells the oracle what it was told.
+    pub(crate) async fn write(
+        &self,
+        at: usize,
+        value: u64,
+        txn: impl FnOnce(&store::State) -> (Txn, Option<u64>),
+    ) -> bool {
         let Some(running) = self.running(at) else { return false };
-        let txn = txn(&running.feed.snapshot());
+        let (id, before) = (self.at(at).id, self.oracle().newest());
+        self.network.awake(id).await;
+        let (txn, guard) = txn(&running.feed.snapshot());
         let (reply, outcome) = oneshot::channel();
         let bytes = encode_txn(&txn, &Keyring::generate()).expect("small");
         let sent = running.queue.send(Proposal { bytes, typed: None, reply }).await;
@@ -176,19 +214,20 @@ impl Group {
                 Ok(Err(Refusal::Unknown | Refusal::Stopped(_))) | Err(_) => Told::Unknown,
             },
         };
-        self.oracle().told(value, told);
+        self.network.awake(id).await;
+        self.oracle().told(value, guard, before, told);
         matches!(told, Told::Acknowledged(_))
     }
 
     /// A client reads consistently at a machine.
     pub(crate) async fn read(&self, at: usize) {
         let Some(running) = self.running(at) else { return };
-        let id = lock(&self.machines[at]).id;
-        let at_least = self.oracle().newest();
+        let (id, at_least) = (self.at(at).id, self.oracle().newest());
         if self.bug == Some(Bug::StaleRead) {
             self.oracle().read(id, at_least, running.feed.snapshot().revision());
             return;
         }
+        self.network.awake(id).await;
         let leader = running.raft.metrics().borrow().current_leader;
         let Some(leader) = leader else { return };
         let ask = self.network.ask(id, leader, |raft| async move { raft.get_read_log_id().await });
@@ -200,13 +239,27 @@ impl Group {
         }
     }
 
+    pub(crate) fn note_order(&self, failed: String) {
+        *lock(&self.last_order) = failed;
+    }
+
+    /// What each machine says of itself, for a failure.
+    pub(crate) fn described(&self) -> String {
+        let machines = self.places().into_iter().map(|at| {
+            let machine = self.at(at);
+            let metrics = machine.running.as_ref().map(|running| running.raft.metrics().borrow().to_string());
+            format!("{at}: {} {:?} {}\n", machine.id, machine.condition, metrics.unwrap_or_default())
+        });
+        format!("{}last order: {}", machines.collect::<String>(), lock(&self.last_order))
+    }
+
     /// Where each machine is, and what it holds.
     pub(crate) fn states(&self) -> Vec<(u64, Revision, String)> {
-        (0..self.len())
-            .filter_map(|at| {
-                let machine = lock(&self.machines[at]);
-                Some((machine.id, machine.running.clone()?))
-            })
+        let running = self.places().into_iter().filter_map(|at| {
+            let machine = self.at(at);
+            Some((machine.id, machine.running.clone()?))
+        });
+        running
             .map(|(id, running)| {
                 self.catch_up(id, &running);
                 let state = running.feed.snapshot();
@@ -215,22 +268,4 @@ impl Group {
             })
             .collect()
     }
-}
-
-/// Syncs a while after it was asked, in virtual time, so that a power cut falls in between.
-fn slow_flusher(disk: DiskHandle, seed: u64) -> Flusher {
-    let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
-    tokio::spawn(async move {
-        let mut rng = StdRng::seed_from_u64(seed);
-        while let Some(first) = queue.recv().await {
-            tokio::time::sleep(Duration::from_micros(rng.random_range(100..8000))).await;
-            let mut waiting = vec![first];
-            while let Ok(job) = queue.try_recv() {
-                waiting.push(job);
-            }
-            let synced = disk.sync();
-            waiting.into_iter().for_each(|job| job.complete(&synced));
-        }
-    });
-    Flusher::to(move |job| jobs.send(job).map_err(|_| std::io::Error::other("flusher stopped")))
 }

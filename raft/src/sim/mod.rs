@@ -1,18 +1,22 @@
 //! A group of replicas in virtual time, with a network and disks that fail as a seed says, and an
 //! oracle that watches what clients are told.
 //!
-//! The time is tokio's paused clock. Faults and clients draw from one seed; openraft's election
-//! timeouts and tokio's choice among ready branches do not, so a seed repeats the faults, not every
-//! interleaving. A failure prints its seed; `RAFT_SIM_SEED=n cargo test -p raft sim::` runs it
+//! The time is tokio's paused clock. Faults, clients, delays and election timeouts draw from one
+//! seed; tokio's choice among branches that are ready at once does not, so a seed repeats the faults,
+//! not every interleaving. A failure prints its seed; `RAFT_SIM_SEED=n cargo test -p raft sim::no_promise` runs it
 //! again, `RAFT_SIM_SEEDS=n` runs more of them.
 
 mod disk;
+mod faults;
 mod group;
+mod machine;
+mod members;
 mod network;
 mod oracle;
+mod panics;
 mod run;
 
-use run::{Bug, Outcome, run};
+use run::{Bug, run};
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -24,13 +28,15 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn no_promise_is_broken_under_faults() {
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut snapshots) = (0, 0);
     for seed in seeds() {
-        let Outcome { acknowledged: writes, violations } = run(seed, None);
-        assert!(violations.is_empty(), "RAFT_SIM_SEED={seed} cargo test -p raft sim::\n{}", violations.join("\n"));
-        acknowledged += writes;
+        let outcome = run(seed, None);
+        let replay = format!("RAFT_SIM_SEED={seed} cargo test -p raft sim::no_promise");
+        assert!(outcome.violations.is_empty(), "{replay}\n{}", outcome.violations.join("\n"));
+        acknowledged += outcome.acknowledged;
+        snapshots += outcome.snapshots_sent;
     }
-    println!("{acknowledged} acknowledged writes");
+    println!("{acknowledged} acknowledged writes, {snapshots} snapshots sent");
     assert!(acknowledged > 100, "the clients get work done between the faults");
 }
 

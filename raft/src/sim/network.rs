@@ -1,5 +1,5 @@
-//! A network in memory: messages take time, get lost, and do not pass a partition, which may be
-//! one-way.
+//! A network in memory: messages take time, get lost, do not pass a partition, which may be one-way,
+//! and wait at a machine that is paused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -12,6 +12,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use openraft::{OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
 
 use crate::types::{Raft, Replica, ReplicaId, TypeConfig, Vote};
 
@@ -29,19 +30,22 @@ struct Wires {
     cut: BTreeSet<(ReplicaId, ReplicaId)>,
     /// Of 100 messages.
     lost_percent: u32,
+    snapshots_sent: usize,
 }
 
 /// The network of a group.
 #[derive(Clone)]
 pub(crate) struct SimNetwork {
     wires: Arc<Mutex<Wires>>,
+    /// Machines that do nothing: what reaches them waits, and so does what they have to say.
+    paused: watch::Sender<BTreeSet<ReplicaId>>,
 }
 
 impl SimNetwork {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        let wires = Wires { rng, replicas: BTreeMap::new(), cut: BTreeSet::new(), lost_percent: 0 };
-        Self { wires: Arc::new(Mutex::new(wires)) }
+        let wires = Wires { rng, replicas: BTreeMap::new(), cut: BTreeSet::new(), lost_percent: 0, snapshots_sent: 0 };
+        Self { wires: Arc::new(Mutex::new(wires)), paused: watch::Sender::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Wires> {
@@ -54,6 +58,31 @@ impl SimNetwork {
 
     pub(crate) fn disconnect(&self, id: ReplicaId) {
         self.lock().replicas.remove(&id);
+        self.resume(id);
+    }
+
+    pub(crate) fn pause(&self, id: ReplicaId) {
+        self.paused.send_modify(|paused| {
+            paused.insert(id);
+        });
+    }
+
+    pub(crate) fn resume(&self, id: ReplicaId) {
+        self.paused.send_modify(|paused| {
+            paused.remove(&id);
+        });
+    }
+
+    /// Waits while a machine is paused.
+    pub(crate) async fn awake(&self, id: ReplicaId) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as the network.
+        drop(paused.wait_for(|paused| !paused.contains(&id)).await);
+    }
+
+    /// How many snapshots were sent to a replica that was behind.
+    pub(crate) fn snapshots_sent(&self) -> usize {
+        self.lock().snapshots_sent
     }
 
     pub(crate) fn cut(&self, from: ReplicaId, to: ReplicaId) {
@@ -68,6 +97,8 @@ impl SimNetwork {
         let mut wires = self.lock();
         wires.cut.clear();
         wires.lost_percent = 0;
+        drop(wires);
+        self.paused.send_modify(BTreeSet::clear);
     }
 
     /// Whether a message arrives now, and after which delay.
@@ -79,6 +110,7 @@ impl SimNetwork {
     }
 
     async fn travel(&self, from: ReplicaId, to: ReplicaId) -> Option<()> {
+        self.awake(from).await;
         match self.passes(from, to) {
             Some(delay) => tokio::time::sleep(delay).await,
             None => {
@@ -86,23 +118,35 @@ impl SimNetwork {
                 return None;
             }
         }
+        self.awake(to).await;
         Some(())
     }
 
-    /// Asks another replica: the question travels, then the answer.
-    pub(crate) async fn ask<T, F>(&self, from: ReplicaId, to: ReplicaId, ask: impl FnOnce(Raft) -> F) -> Option<T>
+    /// Asks another replica: the question travels, then the answer. A question whose asker gave up
+    /// arrives all the same.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        from: ReplicaId,
+        to: ReplicaId,
+        ask: impl FnOnce(Raft) -> F + Send + 'static,
+    ) -> Option<T>
     where
-        F: Future<Output = T>,
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
     {
-        self.travel(from, to).await?;
-        let raft = self.lock().replicas.get(&to).cloned();
-        let Some(raft) = raft else {
-            tokio::time::sleep(LOSS_NOTICED_AFTER).await;
-            return None;
-        };
-        let answer = ask(raft).await;
-        self.travel(to, from).await?;
-        Some(answer)
+        let network = self.clone();
+        let asked = tokio::spawn(async move {
+            network.travel(from, to).await?;
+            let raft = network.lock().replicas.get(&to).cloned();
+            let Some(raft) = raft else {
+                tokio::time::sleep(LOSS_NOTICED_AFTER).await;
+                return None;
+            };
+            let answer = ask(raft).await;
+            network.travel(to, from).await?;
+            Some(answer)
+        });
+        asked.await.ok().flatten()
     }
 }
 
@@ -145,12 +189,13 @@ impl RaftNetwork<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
-        let answer = self.network.ask(self.from, self.to, |raft| async move { raft.append_entries(rpc).await }).await;
+        let answer =
+            self.network.ask(self.from, self.to, move |raft| async move { raft.append_entries(rpc).await }).await;
         self.arrived(answer)
     }
 
     async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, _option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
-        let answer = self.network.ask(self.from, self.to, |raft| async move { raft.vote(rpc).await }).await;
+        let answer = self.network.ask(self.from, self.to, move |raft| async move { raft.vote(rpc).await }).await;
         self.arrived(answer)
     }
 
@@ -161,9 +206,10 @@ impl RaftNetwork<TypeConfig> for Link {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<ReplicaId>, StreamingError<TypeConfig, Fatal<ReplicaId>>> {
+        self.network.lock().snapshots_sent += 1;
         let install = self
             .network
-            .ask(self.from, self.to, |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+            .ask(self.from, self.to, move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
             answer = install => answer,

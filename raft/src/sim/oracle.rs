@@ -1,8 +1,15 @@
 //! What must hold, whatever fails.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use store::{ChangeBatch, Revision};
+use model::Resource;
+use store::{ChangeBatch, Revision, State};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::codec;
+use crate::record::ResourceRecord;
+use crate::seal::Keyring;
 
 /// What a write was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,45 +20,75 @@ pub(crate) enum Told {
     Unknown,
 }
 
+/// A write, as its client knows it.
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    /// The version that it required of the resource.
+    guard: Option<u64>,
+    told: Told,
+}
+
 /// Collects what clients and readers of the feed saw.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     /// Each revision as the first reader saw it.
-    history: BTreeMap<Revision, String>,
+    history: BTreeMap<Revision, Arc<ChangeBatch>>,
+    /// The bytes of the state at a revision, hashed, and who had it first.
+    states: BTreeMap<Revision, (u64, u64)>,
     /// Each write by the unique value that it wrote.
-    writes: BTreeMap<u64, Told>,
+    writes: BTreeMap<u64, Write>,
     /// The newest acknowledged revision.
     newest: Revision,
     pub(crate) violations: Vec<String>,
 }
 
 impl Oracle {
-    fn violated(&mut self, what: String) {
+    pub(crate) fn violated(&mut self, what: String) {
         self.violations.push(what);
     }
 
     /// A reader of the feed at a replica got the batch after `cursor`.
-    pub(crate) fn saw(&mut self, replica: u64, cursor: Revision, batch: &ChangeBatch) {
+    pub(crate) fn saw(&mut self, replica: u64, cursor: Revision, batch: &Arc<ChangeBatch>) {
         if batch.revision.0 != cursor.0 + 1 {
             self.violated(format!("replica {replica}: feed goes from {cursor} to {}", batch.revision));
         }
-        let seen = format!("{:?}", batch.changes);
-        let known = self.history.entry(batch.revision).or_insert_with(|| seen.clone()).clone();
-        if known != seen {
-            self.violated(format!("replica {replica}: revision {} is {seen}, was {known}", batch.revision));
+        let known = Arc::clone(self.history.entry(batch.revision).or_insert_with(|| Arc::clone(batch)));
+        if known != *batch {
+            self.violated(format!("replica {replica}: revision {} is {batch:?}, was {known:?}", batch.revision));
         }
     }
 
-    pub(crate) fn told(&mut self, value: u64, told: Told) {
-        if let Told::Acknowledged(revision) = told {
-            self.newest = self.newest.max(revision);
+    /// A reader of the feed at a replica starts over with a whole state.
+    pub(crate) fn restarted(&mut self, replica: u64, cursor: Revision, state: &State) {
+        if state.revision() < cursor {
+            self.violated(format!("replica {replica}: goes back from {cursor} to {}", state.revision()));
         }
-        self.writes.insert(value, told);
+        self.has(replica, state);
     }
 
-    /// What a consistent read that starts now must show at least.
+    /// A replica has a state: equal revisions have equal bytes.
+    pub(crate) fn has(&mut self, replica: u64, state: &State) {
+        let hash = digest(state);
+        let (first, known) = *self.states.entry(state.revision()).or_insert((replica, hash));
+        if known != hash {
+            self.violated(format!("replicas {first} and {replica} differ at revision {}", state.revision()));
+        }
+    }
+
+    /// What an operation that starts now must show, or come after.
     pub(crate) fn newest(&self) -> Revision {
         self.newest
+    }
+
+    /// A write that began when `before` was acknowledged was answered.
+    pub(crate) fn told(&mut self, value: u64, guard: Option<u64>, before: Revision, told: Told) {
+        if let Told::Acknowledged(revision) = told {
+            if revision <= before {
+                self.violated(format!("write {value} got revision {revision}, {before} was acknowledged before it"));
+            }
+            self.newest = self.newest.max(revision);
+        }
+        self.writes.insert(value, Write { guard, told });
     }
 
     pub(crate) fn read(&mut self, replica: u64, at_least: Revision, got: Revision) {
@@ -61,35 +98,61 @@ impl Oracle {
     }
 
     pub(crate) fn acknowledged(&self) -> usize {
-        self.writes.values().filter(|told| matches!(told, Told::Acknowledged(_))).count()
+        self.writes.values().filter(|write| matches!(write.told, Told::Acknowledged(_))).count()
     }
 
-    /// After everything healed: all replicas are at `last`, with the same state.
+    /// After everything healed: all replicas have the same state, and every write is as its client
+    /// was told.
     pub(crate) fn converged(&mut self, states: &[(u64, Revision, String)]) {
         for pair in states.windows(2) {
             if (pair[0].1, &pair[0].2) != (pair[1].1, &pair[1].2) {
                 self.violated(format!("replicas {} and {} differ at the end", pair[0].0, pair[1].0));
             }
         }
-        for (value, told) in std::mem::take(&mut self.writes) {
-            let needle = format!("\"{value:08}\"");
-            let holders: Vec<_> =
-                self.history.iter().filter(|(_, seen)| after(seen).contains(&needle)).map(|(r, _)| *r).collect();
+        let mut written: BTreeMap<u64, Vec<(Revision, Option<u64>)>> = BTreeMap::new();
+        for (revision, batch) in &self.history {
+            for change in &batch.changes {
+                let before = change.before.as_ref().map(|before| before.meta.version);
+                if let Some(value) = change.after.as_deref().and_then(value_of) {
+                    written.entry(value).or_default().push((*revision, before));
+                }
+            }
+        }
+        let mut violations = Vec::new();
+        for (value, Write { guard, told }) in &self.writes {
+            let at = written.get(value).map(Vec::as_slice).unwrap_or_default();
             match told {
-                Told::Acknowledged(revision) if !holders.contains(&revision) => {
-                    self.violated(format!("write {value} was acknowledged at {revision} and is lost ({holders:?})"));
+                Told::Acknowledged(revision) if at.first().is_none_or(|(at, _)| at != revision) => {
+                    violations.push(format!("write {value} was acknowledged at {revision} and is lost ({at:?})"));
                 }
-                Told::Refused if !holders.is_empty() => {
-                    self.violated(format!("write {value} was refused and is there at {holders:?}"));
+                Told::Refused if !at.is_empty() => {
+                    violations.push(format!("write {value} was refused and is there at {at:?}"));
                 }
+                _ if at.len() > 1 => violations.push(format!("write {value} is there more than once: {at:?}")),
                 _ => {}
             }
-            self.writes.insert(value, told);
+            if let (Some(guard), Some((revision, before))) = (guard, at.first())
+                && *before != Some(*guard)
+            {
+                violations.push(format!("write {value} required version {guard}, {revision} replaced {before:?}"));
+            }
         }
+        self.violations.append(&mut violations);
     }
 }
 
-/// The part of a change's text that says what the resource is now.
-fn after(seen: &str) -> String {
-    seen.split("after: ").skip(1).collect()
+/// The value that a client wrote into a resource.
+fn value_of(resource: &Resource) -> Option<u64> {
+    let digits: String = resource.spec.json().chars().filter(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// A hash of what a snapshot of this state would hold.
+fn digest(state: &State) -> u64 {
+    let mut hash = Xxh3::new();
+    for resource in state.iter() {
+        let record = ResourceRecord::of(resource, &Keyring::default()).expect("no secret");
+        hash.update(&codec::encode(&record).expect("small"));
+    }
+    hash.digest()
 }

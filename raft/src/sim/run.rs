@@ -9,7 +9,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use store::Txn;
 
-use super::group::Group;
+use super::faults;
+use super::group::{Group, PLACES};
+use super::panics;
 
 /// A bug that the run puts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(crate) enum Bug {
 /// What came of a run.
 pub(crate) struct Outcome {
     pub(crate) acknowledged: usize,
+    pub(crate) snapshots_sent: usize,
     pub(crate) violations: Vec<String>,
 }
 
@@ -34,36 +37,31 @@ const CLIENTS: u64 = 4;
 /// How long, in virtual time, a healed group may take to converge.
 const CONVERGENCE: Duration = Duration::from_secs(60);
 
-/// Runs one seed.
+/// Runs one seed. A panic of a replica is a violation.
 pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    runtime.expect("a runtime can be built").block_on(simulate(seed, bug))
+    let runtime = runtime.expect("a runtime can be built");
+    let (mut outcome, panics) = panics::caught(|| runtime.block_on(simulate(seed, bug)));
+    outcome.violations.extend(panics);
+    outcome
 }
 
 async fn simulate(seed: u64, bug: Option<Bug>) -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     let group = Group::new(rng.random(), bug);
-    for at in 0..group.len() {
-        group.start(at, rng.random()).await.expect("a new machine starts");
-    }
+    group.start_all(&mut rng).await;
     group.found().await;
     let (stop, values) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| tokio::spawn(client(group.clone(), rng.random(), Arc::clone(&stop), Arc::clone(&values))))
         .collect();
     for _ in 0..ROUNDS {
-        fail(&group, &mut rng).await;
+        faults::fail(&group, &mut rng).await;
         tokio::time::sleep(Duration::from_millis(rng.random_range(10..900))).await;
     }
-    group.network.heal();
-    for at in 0..group.len() {
-        if !group.is_running(at) {
-            start(&group, at, &mut rng).await;
-        }
-    }
-    if tokio::time::timeout(CONVERGENCE, converge(&group, &values)).await.is_err() {
-        let states: Vec<_> = group.states().into_iter().map(|(id, revision, _)| (id, revision)).collect();
-        group.oracle().violations.push(format!("healed group does not converge: {states:?}"));
+    if tokio::time::timeout(CONVERGENCE, heal(&group, &values, &mut rng)).await.is_err() {
+        let described = group.described();
+        group.oracle().violated(format!("healed group does not converge:\n{described}"));
     }
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -80,55 +78,19 @@ async fn simulate(seed: u64, bug: Option<Bug>) -> Outcome {
     if settled {
         oracle.converged(&states);
     } else {
-        oracle.violations.push("replicas stay apart without writers".to_owned());
+        oracle.violated("replicas stay apart without writers".to_owned());
     }
-    Outcome { acknowledged: oracle.acknowledged(), violations: std::mem::take(&mut oracle.violations) }
-}
-
-async fn start(group: &Group, at: usize, rng: &mut StdRng) {
-    if let Err(error) = group.start(at, rng.random()).await {
-        group.oracle().violations.push(format!("machine {at} does not start: {error}"));
-    }
-}
-
-/// One fault, or the end of one.
-async fn fail(group: &Group, rng: &mut StdRng) {
-    let at = rng.random_range(0..group.len());
-    let (one, other) = (rng.random_range(1..=3), rng.random_range(1..=3));
-    match rng.random_range(0..10) {
-        0..=2 if group.is_running(at) => group.kill(at, rng).await,
-        0..=3 => {
-            for at in 0..group.len() {
-                if !group.is_running(at) {
-                    start(group, at, rng).await;
-                }
-            }
-        }
-        4 => group.network.cut(one, other),
-        5 => {
-            for peer in 1..=3 {
-                group.network.cut(one, peer);
-                group.network.cut(peer, one);
-            }
-        }
-        6 => group.network.lose(rng.random_range(0..40)),
-        // Everything at once.
-        7 => {
-            for at in 0..group.len() {
-                group.kill(at, rng).await;
-            }
-            for at in 0..group.len() {
-                start(group, at, rng).await;
-            }
-        }
-        _ => group.network.heal(),
+    Outcome {
+        acknowledged: oracle.acknowledged(),
+        snapshots_sent: group.network.snapshots_sent(),
+        violations: std::mem::take(&mut oracle.violations),
     }
 }
 
 async fn client(group: Group, seed: u64, stop: Arc<AtomicBool>, values: Arc<AtomicU64>) {
     let mut rng = StdRng::seed_from_u64(seed);
     while !stop.load(Ordering::Relaxed) {
-        let at = rng.random_range(0..group.len());
+        let at = rng.random_range(0..PLACES);
         if rng.random_range(0..3) == 0 {
             group.read(at).await;
         } else {
@@ -146,20 +108,23 @@ async fn write(group: &Group, at: usize, name: u8, guarded: bool, values: &Atomi
     let txn = |state: &store::State| {
         let txn = Txn::new().put(key.clone(), Labels::new(), spec);
         match state.get(&key) {
-            Some(known) if guarded => txn.require_version(key, known.meta.version),
-            _ => txn,
+            Some(known) if guarded => (txn.require_version(key, known.meta.version), Some(known.meta.version)),
+            _ => (txn, None),
         }
     };
     group.write(at, value, txn).await
 }
 
-/// Somebody leads again and takes a write.
-async fn converge(group: &Group, values: &AtomicU64) {
+/// Everything comes back: the change of the group that is under way ends, somebody leads, and takes
+/// a write.
+async fn heal(group: &Group, values: &AtomicU64, rng: &mut StdRng) {
+    group.network.heal();
     loop {
-        for at in 0..group.len() {
-            if write(group, at, 9, false, values).await {
-                return;
-            }
+        (0..PLACES).for_each(|at| group.at(at).disk.slow(false));
+        group.start_all(rng).await;
+        let is_written = write(group, rng.random_range(0..PLACES), 9, false, values).await;
+        if is_written && group.change.try_lock().is_ok() {
+            return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

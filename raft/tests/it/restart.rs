@@ -167,6 +167,20 @@ async fn a_damaged_snapshot_is_corruption() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_end_is_corruption() {
+    let error = damaged(|dir| {
+        // What sled takes for a torn write, and forgets with all that follows.
+        let path = dir.join("log").join("db");
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[end / 3..=end].fill(0);
+        fs::write(path, bytes).unwrap();
+    })
+    .await;
+    assert!(matches!(error, OpenError::Corrupted { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_a_newer_format_is_no_corruption() {
     let error = damaged(|dir| {
         let path = the_snapshot(dir);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use identity::User;
 use model::{Key, Resource, registry};
 use percent_encoding::percent_decode_str;
@@ -37,6 +38,8 @@ pub(crate) struct Call {
     /// `scheme://host` under which the client sees this server.
     pub(crate) origin: String,
     pub(crate) body: Bytes,
+    /// The header `If-Match`, as it came.
+    pub(crate) if_match: Option<HeaderValue>,
 }
 
 impl Call {
@@ -56,6 +59,15 @@ impl Call {
             return self.api.store.consistent().await.map_err(|e| Problem::from_read(&e));
         }
         Ok(self.api.store.snapshot())
+    }
+
+    /// The revision that the resource must still have: `If-Match` with what `kuma-revision` told.
+    pub(crate) fn expected_revision(&self) -> Result<Option<u64>, Problem> {
+        let Some(header) = &self.if_match else { return Ok(None) };
+        let text = header.to_str().unwrap_or_default().trim();
+        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let parsed = number.parse().map(Some);
+        parsed.map_err(|_| Problem::bad_request("If-Match: expected the revision of the resource, as \"42\""))
     }
 
     /// The mesh of the path.

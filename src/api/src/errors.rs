@@ -149,6 +149,15 @@ impl Problem {
         }
     }
 
+    /// A conflict is told as a failed precondition to a writer that named the revision it had read.
+    #[must_use]
+    pub(crate) fn of_precondition(self, expected: Option<u64>) -> Self {
+        if expected.is_none() || self.status != StatusCode::CONFLICT.as_u16() {
+            return self;
+        }
+        Self { status: StatusCode::PRECONDITION_FAILED.as_u16(), title: "Precondition Failed".to_owned(), ..self }
+    }
+
     /// What a failed consistent read means.
     pub fn from_read(error: &ReadError) -> Self {
         Self::unavailable(error.to_string())

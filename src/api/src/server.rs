@@ -132,6 +132,7 @@ impl Service {
             query: Query::parse(parts.uri.query()),
             origin: format!("{scheme}://{host}"),
             body,
+            if_match: parts.headers.get(header::IF_MATCH).cloned(),
         };
         let answer = AssertUnwindSafe(handler(call)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| Err(Problem::internal("Could not answer", "the handler panicked")));

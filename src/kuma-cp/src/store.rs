@@ -47,6 +47,8 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
             heartbeat,
             election_timeout,
             commit_timeout,
+            snapshot_after_entries,
+            entries_kept,
         } => {
             // Peers need a token only once the one that their secret gives was replaced.
             let to_join = if peers.is_empty() { join } else { peers };
@@ -62,6 +64,8 @@ pub(crate) async fn open(settings: &StoreSettings) -> Result<OpenStore> {
                 election_timeout_min: *election_timeout,
                 election_timeout_max: *election_timeout * 3 / 2,
                 commit_timeout: *commit_timeout,
+                snapshot_after_entries: *snapshot_after_entries,
+                entries_kept: *entries_kept,
                 ..raft::Settings::new(data_dir)
             };
             let replica = RaftStore::open(settings)

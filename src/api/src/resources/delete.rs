@@ -28,9 +28,10 @@ pub(crate) async fn delete(call: Call, kind: Kind) -> Answer {
     if !call.settings().unsafe_delete {
         check_unused(&state, stored)?;
     }
-    let txn = Txn::new().require_version(key.clone(), stored.meta.version).delete(key.clone());
-    let committed =
-        call.api.store.commit(txn.by(&call.user.name)).await.map_err(|e| Problem::from_commit(TITLE, &key, &e))?;
+    let expected = call.expected_revision()?;
+    let txn = Txn::new().require_version(key.clone(), expected.unwrap_or(stored.meta.version)).delete(key.clone());
+    let committed = call.api.store.commit(txn.by(&call.user.name)).await;
+    let committed = committed.map_err(|e| Problem::from_commit(TITLE, &key, &e).of_precondition(expected))?;
     Ok(with_revision(meta::done(&[]), committed.revision))
 }
 

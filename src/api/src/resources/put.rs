@@ -40,9 +40,10 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Answer {
     let document = Document { mesh: &key.mesh, name: &key.name, labels: &labels, spec: &spec };
     let warnings = (kind.codec.warn)(&document);
     let put = Put { key: key.clone(), labels, spec, status: StatusChange::Keep, owner: owner(&key), times: None };
-    let txn = transaction(put, stored, site).await.map_err(|why| Problem::internal(title, why))?;
-    let committed =
-        call.api.store.commit(txn.by(&call.user.name)).await.map_err(|e| Problem::from_commit(title, &key, &e))?;
+    let expected = call.expected_revision()?;
+    let txn = transaction(put, stored, expected, site).await.map_err(|why| Problem::internal(title, why))?;
+    let committed = call.api.store.commit(txn.by(&call.user.name)).await;
+    let committed = committed.map_err(|e| Problem::from_commit(title, &key, &e).of_precondition(expected))?;
     let mut response = meta::done(&warnings);
     *response.status_mut() = if stored.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     Ok(with_revision(response, committed.revision))
@@ -110,16 +111,16 @@ fn owner(key: &Key) -> Option<Key> {
 }
 
 /// The write with its guards; a new mesh comes with its default resources.
-async fn transaction(put: Put, stored: Option<&Resource>, site: &Site) -> Result<Txn, String> {
+async fn transaction(put: Put, stored: Option<&Resource>, expected: Option<u64>, site: &Site) -> Result<Txn, String> {
     let key = put.key.clone();
-    let mut txn = match stored {
-        Some(stored) => Txn::new().require_version(key.clone(), stored.meta.version),
+    let mut txn = match expected.or_else(|| stored.map(|stored| stored.meta.version)) {
+        Some(version) => Txn::new().require_version(key.clone(), version),
         None => Txn::new().require_absent(key.clone()),
     };
     if !key.mesh.is_empty() {
         txn = txn.require_present(Key::global(registry::MESH, &key.mesh));
     }
-    let creates_mesh = stored.is_none() && key.kind == registry::MESH;
+    let creates_mesh = stored.is_none() && expected.is_none() && key.kind == registry::MESH;
     let spec = put.spec.clone();
     txn = txn.put_with(put);
     if creates_mesh {

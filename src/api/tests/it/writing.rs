@@ -157,3 +157,23 @@ async fn secrets_of_a_mesh_go_with_it() {
     server.local("DELETE /meshes/m", None).await;
     assert!(server.store.snapshot().get(&Key::new(registry::SECRET, "m", "s")).is_none());
 }
+
+#[tokio::test]
+async fn a_writer_that_names_the_revision_it_read_replaces_nothing_else() {
+    let server = Server::new();
+    server.mesh("default").await;
+    let path = "/meshes/default/meshtimeouts/t";
+    let write = async |method: &str, revision: &str| {
+        let body = (method == "PUT").then(|| timeout("t", json!({})));
+        server.send([127, 0, 0, 1], &format!("{method} {path}"), body, &[("if-match", revision)]).await
+    };
+    assert_eq!(write("PUT", "7").await.status, 412, "there is nothing to replace");
+    let first = server.local(&format!("PUT {path}"), Some(timeout("t", json!({})))).await.revision();
+    let second = write("PUT", &format!("\"{first}\"")).await;
+    assert_eq!(second.status, 200);
+    let late = write("PUT", &first.to_string()).await;
+    assert_eq!((late.status, late.json()["title"].clone()), (412, json!("Precondition Failed")));
+    assert_eq!(write("DELETE", &first.to_string()).await.status, 412);
+    assert_eq!(write("PUT", "yesterday").await.status, 400);
+    assert_eq!(write("DELETE", &second.revision().to_string()).await.status, 200);
+}

@@ -60,6 +60,7 @@ pub(crate) enum Mode {
 }
 
 /// Where resources are kept.
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum StoreSettings {
@@ -91,6 +92,10 @@ pub(crate) enum StoreSettings {
         election_timeout: Duration,
         /// How long a write waits for a majority.
         commit_timeout: Duration,
+        /// A snapshot is taken after so many log entries.
+        snapshot_after_entries: u64,
+        /// How many entries before it are kept for replicas that are a little behind.
+        entries_kept: u64,
     },
 }
 
@@ -295,6 +300,8 @@ fn store(tree: &Tree, work_dir: &std::path::Path) -> Result<StoreSettings, Setti
                 heartbeat: tree.time("store.raft.heartbeat").to_std(),
                 election_timeout: tree.time("store.raft.electionTimeout").to_std(),
                 commit_timeout: tree.time("store.raft.commitTimeout").to_std(),
+                snapshot_after_entries: count(tree, "store.raft.snapshotAfterEntries"),
+                entries_kept: count(tree, "store.raft.entriesKept"),
             })
         }
         other => Err(SettingsError::Invalid(format!(
@@ -320,6 +327,11 @@ fn tls(tree: &Tree, section: &str) -> Option<TlsSettings> {
     let (certificate, key) = (file("tlsCertFile"), file("tlsKeyFile"));
     (!certificate.is_empty() && !key.is_empty())
         .then(|| TlsSettings { certificate: certificate.into(), key: key.into() })
+}
+
+/// A number of things.
+fn count(tree: &Tree, key: &str) -> u64 {
+    u64::try_from(tree.number(key)).unwrap_or_default()
 }
 
 fn listener(tree: &Tree, interface: IpAddr, port_key: &'static str) -> Listener {

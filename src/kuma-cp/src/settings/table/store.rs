@@ -19,6 +19,8 @@ pub(super) const KEYS: &[Entry] = &[
     time("store.raft.heartbeat", "STORE_RAFT_HEARTBEAT", "80ms"),
     time("store.raft.electionTimeout", "STORE_RAFT_ELECTION_TIMEOUT", "250ms"),
     time("store.raft.commitTimeout", "STORE_RAFT_COMMIT_TIMEOUT", "5s"),
+    number("store.raft.snapshotAfterEntries", "STORE_RAFT_SNAPSHOT_AFTER_ENTRIES", 5000),
+    number("store.raft.entriesKept", "STORE_RAFT_ENTRIES_KEPT", 1000),
     text("store.kubernetes.systemNamespace", "STORE_KUBERNETES_SYSTEM_NAMESPACE", "kuma-system"),
     text("store.postgres.host", "STORE_POSTGRES_HOST", "127.0.0.1"),
     number("store.postgres.port", "STORE_POSTGRES_PORT", 15432),
