@@ -1,0 +1,46 @@
+//! Disks that are full or damaged, without root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+/// The file of a replica's log.
+pub(crate) fn log_file(work_dir: &Path) -> PathBuf {
+    work_dir.join("data/log/db")
+}
+
+/// A replica's snapshot.
+pub(crate) fn snapshot_file(work_dir: &Path) -> Result<PathBuf> {
+    let mut files = std::fs::read_dir(work_dir.join("data/snapshots"))?;
+    Ok(files.next().context("there is no snapshot")??.path())
+}
+
+/// Lets a process write no file beyond so many bytes; `Err` is why that is not possible here.
+pub(crate) fn limit_files(process: u32, bytes: u64) -> Result<(), String> {
+    let limited = Command::new("prlimit").arg(format!("--pid={process}")).arg(format!("--fsize={bytes}:")).output();
+    match limited {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(format!("prlimit: {error}")),
+    }
+}
+
+/// Loses the end of a log: what sled takes for a torn write, and forgets with all that follows.
+pub(crate) fn lose_end(file: &Path) -> Result<()> {
+    let mut bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).context("the log is empty")?;
+    bytes[end / 3..=end].fill(0);
+    std::fs::write(file, bytes).with_context(|| format!("could not write {}", file.display()))
+}
+
+/// Flips a byte.
+pub(crate) fn flip(file: &Path, rng: &mut StdRng) -> Result<()> {
+    let mut bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+    ensure!(!bytes.is_empty(), "{} is empty", file.display());
+    let at = rng.random_range(0..bytes.len());
+    bytes[at] ^= 0xff;
+    std::fs::write(file, bytes).with_context(|| format!("could not write {}", file.display()))
+}

@@ -1,0 +1,246 @@
+//! Wires between replicas that can be cut in one direction, and a door behind which any replica
+//! serves proxies.
+//!
+//! A replica advertises the address of its wire, so all others reach it through that. Who calls is
+//! found out by the process that owns the other end of the connection; that needs no root.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A replica, by its place in the group.
+pub(crate) type Place = usize;
+
+/// How long a caller may take to be found among the processes.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the wires know. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switchboard {
+    /// From, to: nothing passes, and nothing is lost either; it waits, as TCP makes it wait.
+    cut: watch::Sender<BTreeSet<(Place, Place)>>,
+    /// The process of each replica that runs.
+    processes: watch::Sender<BTreeMap<Place, u32>>,
+}
+
+impl Switchboard {
+    /// Lets nothing pass from one replica to another.
+    pub(crate) fn cut(&self, from: Place, to: Place) {
+        self.cut.send_modify(|cut| {
+            cut.insert((from, to));
+        });
+    }
+
+    pub(crate) fn heal(&self) {
+        self.cut.send_modify(BTreeSet::clear);
+    }
+
+    /// Tells which process a replica is.
+    pub(crate) fn runs(&self, place: Place, process: Option<u32>) {
+        self.processes.send_modify(|processes| match process {
+            Some(process) => drop(processes.insert(place, process)),
+            None => drop(processes.remove(&place)),
+        });
+    }
+
+    /// Waits while nothing passes.
+    async fn passes(&self, from: Option<Place>, to: Place) {
+        let Some(from) = from else { return };
+        let mut cut = self.cut.subscribe();
+        // The sender lives as long as this.
+        drop(cut.wait_for(|cut| !cut.contains(&(from, to))).await);
+    }
+
+    /// The replica whose process owns a connection of this machine; `None` for anybody else.
+    fn owner(&self, of: SocketAddr) -> Option<Place> {
+        let socket = format!("socket:[{}]", socket_inode(of)?);
+        let processes = self.processes.borrow().clone();
+        processes.into_iter().find(|(_, process)| owns(*process, &socket)).map(|(place, _)| place)
+    }
+
+    /// Opens the wire to a replica that listens on `port`; the port to advertise.
+    pub(crate) async fn wire(&self, to: Place, port: u16) -> Result<u16> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
+        let advertised = listener.local_addr().context("no address")?.port();
+        let board = self.clone();
+        tokio::spawn(async move {
+            while let Ok((caller, address)) = listener.accept().await {
+                let board = board.clone();
+                tokio::spawn(async move {
+                    let from = board.caller(address).await;
+                    board.passes(from, to).await;
+                    let Ok(callee) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
+                    board.join(caller, callee, from, to).await;
+                });
+            }
+        });
+        Ok(advertised)
+    }
+
+    /// Who calls. A replica that was started just now may not be known yet.
+    async fn caller(&self, address: SocketAddr) -> Option<Place> {
+        for _ in 0..3 {
+            if let Some(place) = self.owner(address) {
+                return Some(place);
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        None
+    }
+
+    async fn join(&self, caller: TcpStream, callee: TcpStream, from: Option<Place>, to: Place) {
+        caller.set_nodelay(true).ok();
+        callee.set_nodelay(true).ok();
+        let ((caller_in, caller_out), (callee_in, callee_out)) = (caller.into_split(), callee.into_split());
+        // When one direction ends, so does the connection.
+        tokio::select! {
+            () = pump(caller_in, callee_out, || self.passes(from, to)) => {}
+            () = pump(callee_in, caller_out, || async {
+                if let Some(from) = from {
+                    self.passes(Some(to), from).await;
+                }
+            }) => {}
+        }
+    }
+}
+
+/// Passes bytes on, each time `may` has resolved.
+async fn pump<F: Future<Output = ()>>(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, may: impl Fn() -> F) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        may().await;
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The inode of the socket that is bound to an address of loopback.
+fn socket_inode(of: SocketAddr) -> Option<String> {
+    let wanted = format!("0100007F:{:04X}", of.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let row = table.lines().skip(1).find(|row| row.split_whitespace().nth(1) == Some(&wanted))?;
+    row.split_whitespace().nth(9).map(str::to_owned)
+}
+
+/// Whether a process has a socket open.
+fn owns(process: u32, socket: &str) -> bool {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    open.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket))
+}
+
+/// A port behind which the first replica serves that takes a connection. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    ports: watch::Sender<Vec<u16>>,
+    /// Its own port.
+    pub(crate) port: u16,
+}
+
+impl Door {
+    /// Opens a door without anybody behind it.
+    pub(crate) async fn open() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
+        let door = Self { ports: watch::Sender::default(), port: listener.local_addr().context("no address")?.port() };
+        let (ports, turn) = (door.ports.clone(), Arc::new(AtomicUsize::new(0)));
+        tokio::spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                let (ports, turn) = (ports.borrow().clone(), Arc::clone(&turn));
+                tokio::spawn(async move {
+                    if let Some(callee) = anybody(&ports, &turn).await {
+                        let (mut caller, mut callee) = (caller, callee);
+                        tokio::io::copy_bidirectional(&mut caller, &mut callee).await.ok();
+                    }
+                });
+            }
+        });
+        Ok(door)
+    }
+
+    /// Who serves behind it.
+    pub(crate) fn lead_to(&self, ports: Vec<u16>) {
+        self.ports.send_replace(ports);
+    }
+}
+
+/// A connection to one of the ports, in turn.
+async fn anybody(ports: &[u16], turn: &AtomicUsize) -> Option<TcpStream> {
+    for _ in ports {
+        let port = ports[turn.fetch_add(1, Ordering::Relaxed) % ports.len()];
+        if let Ok(callee) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+            return Some(callee);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn echo() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = caller.split();
+                    tokio::io::copy(&mut from, &mut to).await.ok();
+                });
+            }
+        });
+        port
+    }
+
+    /// This process is replica 0, the other end of the wire is replica 1.
+    #[tokio::test]
+    async fn a_cut_wire_holds_back_one_direction_and_loses_nothing() {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let board = Switchboard::default();
+            board.runs(0, Some(std::process::id()));
+            let port = board.wire(1, echo().await).await.unwrap();
+            let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            let mut answer = [0; 5];
+            caller.write_all(b"hello").await.unwrap();
+            caller.read_exact(&mut answer).await.unwrap();
+            board.cut(from, to);
+            caller.write_all(b"again").await.unwrap();
+            let early = tokio::time::timeout(Duration::from_millis(100), caller.read_exact(&mut answer)).await;
+            assert!(early.is_err(), "{from} to {to} was cut");
+            board.heal();
+            caller.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wire_that_concerns_others_stays() {
+        let board = Switchboard::default();
+        board.runs(0, Some(std::process::id()));
+        let port = board.wire(1, echo().await).await.unwrap();
+        board.cut(2, 1);
+        let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        caller.write_all(b"hello").await.unwrap();
+        caller.read_exact(&mut [0; 5]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_door_leads_to_whoever_is_there() {
+        let door = Door::open().await.unwrap();
+        let gone = sandbox::free_port().unwrap();
+        door.lead_to(vec![gone, echo().await]);
+        for _ in 0..4 {
+            let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.unwrap();
+            caller.write_all(b"hello").await.unwrap();
+            caller.read_exact(&mut [0; 5]).await.unwrap();
+        }
+    }
+}
