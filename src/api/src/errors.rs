@@ -228,6 +228,8 @@ pub(crate) enum Refusal {
     UnsupportedMediaType,
     /// The body is larger than the cap.
     TooLarge,
+    /// The body did not come in time.
+    TooSlow,
 }
 
 impl From<Refusal> for Response {
@@ -239,6 +241,7 @@ impl From<Refusal> for Response {
                 (StatusCode::NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: application/json")
             }
             Refusal::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type"),
+            Refusal::TooSlow => (StatusCode::REQUEST_TIMEOUT, "408: Request Timeout"),
             Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "413: Payload Too Large"),
         };
         let mut response = Response::new(Body::from(text));

@@ -2,10 +2,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::FutureExt;
@@ -66,6 +66,16 @@ async fn serve(State(service): State<Arc<Service>>, request: Request) -> Respons
     response
 }
 
+/// The whole body, unless it is too long or does not come in time.
+async fn read(body: Body, bytes_max: usize, patience: Option<Duration>) -> Result<Bytes, Refusal> {
+    let read = Limited::new(body, bytes_max).collect();
+    let read = match patience {
+        Some(patience) => tokio::time::timeout(patience, read).await.map_err(|_| Refusal::TooSlow)?,
+        None => read.await,
+    };
+    Ok(read.map_err(|_| Refusal::TooLarge)?.to_bytes())
+}
+
 /// A method as a label: clients may send any word, and labels must not grow with them.
 fn method_label(method: &Method) -> &'static str {
     let known = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
@@ -118,9 +128,12 @@ impl Service {
         let user =
             if is_index { User::anonymous() } else { auth::user(&self.api, connection, &parts.uri, &parts.headers)? };
         let Found { template, params, handler } = self.routes.find(&parts.method, path.ok_or(Refusal::NotFound)?)?;
-        negotiate(&parts.method, &parts.headers, template.as_ref() == replicas::RESTORE)?;
+        let is_restore = template.as_ref() == replicas::RESTORE;
+        negotiate(&parts.method, &parts.headers, is_restore)?;
         let limit = replicas::body_bytes_max(&self.api, &user, &template, BODY_BYTES_MAX)?;
-        let body = Limited::new(body, limit).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
+        // A backup takes its time.
+        let patience = self.api.settings.read_timeout.filter(|_| !is_restore);
+        let body = read(body, limit, patience).await?;
         let scheme = if connection.is_some_and(|c| c.tls) { "https" } else { "http" };
         let host = auth::host(&parts.uri, &parts.headers).unwrap_or_default();
         let call = Call {

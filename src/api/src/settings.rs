@@ -1,6 +1,7 @@
 //! What the API is configured with, checked, and what it stands on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::AccessRules;
 use identity::token::PublicKeyEntry;
@@ -29,6 +30,8 @@ pub struct GuiSettings {
 pub struct Settings {
     /// Global, or which zone.
     pub site: Site,
+    /// `apiServer.readTimeout`: how long the body of a request may take; `None`: forever.
+    pub read_timeout: Option<Duration>,
     /// `apiServer.readOnly`: no resource can be written over REST.
     pub read_only: bool,
     /// `apiServer.basePath`.
@@ -76,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             site: Site::universal_zone("default"),
+            read_timeout: Some(Duration::from_secs(10)),
             read_only: false,
             base_path: "/".to_owned(),
             root_url: String::new(),

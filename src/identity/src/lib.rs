@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod client_tls;
+pub mod client_verifier;
 mod der;
 pub mod localhost;
 pub mod rsa;

@@ -15,9 +15,9 @@ use identity::x509::{CertificatePair, SelfSignedServer, generate_self_signed};
 use model::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
@@ -129,12 +129,8 @@ pub(crate) fn server_config(
 
 fn client_verifier(file: &Path, section: &str) -> Result<Arc<dyn ClientCertVerifier>> {
     let context = || format!("{section}.tlsCaFile: could not read the CAs of clients from {}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).with_context(context)? {
-        roots.add(certificate.with_context(context)?).with_context(context)?;
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().with_context(context)
+    let pem = fs::read_to_string(file).with_context(context)?;
+    identity::client_verifier::client_verifier(&pem).with_context(context)
 }
 
 fn protocol_versions(settings: &Settings, section: &str) -> Result<Vec<&'static SupportedProtocolVersion>> {

@@ -15,6 +15,7 @@ mod log;
 mod machine;
 mod metrics;
 mod otel;
+mod probes;
 mod readiness;
 mod run;
 mod settings;

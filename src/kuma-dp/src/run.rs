@@ -1,5 +1,6 @@
 //! `kuma-dp run`: from settings to a running proxy.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,10 @@ use crate::envoy::admin::{AdminAddress, AdminClient};
 use crate::envoy::binary;
 use crate::envoy::process::Invocation;
 use crate::lifecycle::{Components, Drain, Signals};
-use crate::machine::{self, socket_path};
+use crate::machine::{self, is_ipv6, socket_path};
 use crate::metrics::{self, MetricsHandler, Scraper, SharedConfig};
 use crate::otel::{self, OtelHandler, SharedPlan};
+use crate::probes;
 use crate::readiness::{self, Readiness};
 use crate::settings::flags::RunFlags;
 use crate::settings::{Settings, TransparentProxy, env};
@@ -214,6 +216,7 @@ impl Proxy {
         let readiness = Arc::new(Readiness::new(waits_for_dns, admin_address.as_ref())?);
         let mut components = Components::default();
         self.start(&mut components, admin_address.as_ref(), &readiness)?;
+        self.add_probes(&mut components).await?;
         let admin = admin_address.map(|address| AdminClient::new(&address, ADMIN_TIMEOUT)).transpose()?;
         let (name, mesh) = (self.name.clone(), self.mesh.clone());
         let time = self.settings.dataplane.drain_time;
@@ -268,6 +271,26 @@ impl Proxy {
         let in_kubernetes = std::env::var_os("POD_NAME").is_some();
         let address = readiness::bind_address(admin, in_kubernetes, &self.bootstrap.dataplane_address, port);
         components.add("readiness-reporter", readiness::serve(Arc::clone(readiness), address, stop));
+        Ok(())
+    }
+
+    /// Serves probes of the workload when a port is set for that.
+    async fn add_probes(&self, components: &mut Components) -> Result<()> {
+        let port = self.settings.application_probe_proxy_port;
+        if port == 0 {
+            return Ok(());
+        }
+        let port = u16::try_from(port).context("KUMA_APPLICATION_PROBE_PROXY_PORT")?;
+        let any: IpAddr = if is_ipv6(&self.bootstrap.dataplane_address) {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        let listener = tokio::net::TcpListener::bind((any, port)).await.with_context(|| {
+            format!("could not listen on port {port} for probes (KUMA_APPLICATION_PROBE_PROXY_PORT); is it taken?")
+        })?;
+        let target = probes::Target::of(&self.bootstrap.dataplane_address)?;
+        components.add("application-probe-proxy", probes::serve(listener, target, components.stop_token()));
         Ok(())
     }
 

@@ -44,6 +44,7 @@ impl Settings {
         let tree = &self.tree;
         api::Settings {
             site: self.site(),
+            read_timeout: Some(tree.time("apiServer.readTimeout").to_std()).filter(|limit| !limit.is_zero()),
             read_only: tree.flag("apiServer.readOnly"),
             base_path: tree.text("apiServer.basePath").to_owned(),
             root_url: tree.text("apiServer.rootUrl").to_owned(),

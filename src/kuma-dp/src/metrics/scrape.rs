@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::clusters;
 use super::config::{Application, Config, SharedConfig};
@@ -71,11 +72,12 @@ impl Scraper {
             let path = format!("/stats?format=prometheus&text_readouts={unused}");
             config.selection.apply(told("Envoy", self.of_envoy(&path).await))
         };
+        // All are asked at once: one that is slow must not use up the time of the others.
+        let asked: Vec<_> = config.applications.iter().map(|application| self.ask(self.url(application))).collect();
         let applications = async {
             let mut families = Vec::new();
-            for application in &config.applications {
-                let from = self.url(application);
-                families.extend(told(&from, self.of_application(&from).await));
+            for told in asked {
+                families.extend(told.await.unwrap_or_default());
             }
             families
         };
@@ -99,8 +101,13 @@ impl Scraper {
         families(answer).await
     }
 
-    async fn of_application(&self, url: &str) -> Result<Vec<Family>> {
-        families(self.applications.get(url).send().await?).await
+    /// Asks a workload in a task of its own.
+    fn ask(&self, url: String) -> JoinHandle<Vec<Family>> {
+        let request = self.applications.get(&url).send();
+        tokio::spawn(async move {
+            let answered = async { families(request.await?).await };
+            told(&url, answered.await)
+        })
     }
 
     fn url(&self, application: &Application) -> String {

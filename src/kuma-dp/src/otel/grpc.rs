@@ -11,7 +11,7 @@ const HEAD_LEN: usize = 5;
 
 /// Codes of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     InvalidArgument = 3,
     FailedPrecondition = 9,
     Unimplemented = 12,
@@ -21,7 +21,7 @@ pub(super) enum Code {
 /// Why a call fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub(super) code: Code,
     pub(super) message: String,
 }
@@ -39,7 +39,7 @@ impl Failure {
 pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 
 /// A message as a frame.
-pub(super) fn frame(message: &[u8]) -> Bytes {
+pub(crate) fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(HEAD_LEN + message.len());
     framed.put_u8(0);
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
@@ -48,7 +48,7 @@ pub(super) fn frame(message: &[u8]) -> Bytes {
 }
 
 /// The message in the only frame of a body.
-pub(super) fn unframe(body: &Bytes) -> Result<Bytes, Failure> {
+pub(crate) fn unframe(body: &Bytes) -> Result<Bytes, Failure> {
     let malformed = || Failure::new(Code::InvalidArgument, "expected one frame with one message");
     let head = body.get(..HEAD_LEN).ok_or_else(malformed)?;
     if head[0] != 0 {

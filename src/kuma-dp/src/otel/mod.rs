@@ -11,4 +11,5 @@ mod protocol;
 mod tests;
 
 pub(crate) use config::{OtelHandler, SharedPlan};
+pub(crate) use grpc::{frame, unframe};
 pub(crate) use pipe::run;

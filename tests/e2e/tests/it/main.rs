@@ -3,6 +3,7 @@
 mod bad_input;
 mod kumactl;
 mod nack;
+mod observe;
 mod permission;
 mod replicas;
 mod restart;
