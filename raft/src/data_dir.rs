@@ -15,6 +15,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub(crate) struct DataDir {
     /// Released when the directory is dropped or the process dies.
     _lock: File,
     identity: Option<Identity>,
+    /// Whether the replica was admitted since the directory was opened.
+    admitted_now: AtomicBool,
 }
 
 impl DataDir {
@@ -69,7 +72,7 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(fail(&identity)(error)),
         };
-        let dir = Self { path: path.to_owned(), _lock: lock, identity: known };
+        let dir = Self { path: path.to_owned(), _lock: lock, identity: known, admitted_now: AtomicBool::new(false) };
         if dir.identity.is_none() && (dir.log().join("db").exists() || has_snapshot(&dir.snapshots())) {
             return Err(OpenError::Corrupted {
                 path: path.to_owned(),
@@ -91,7 +94,7 @@ impl DataDir {
 
     /// Whether that replica is in its group.
     pub(crate) fn admitted(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.admitted)
+        self.admitted_now.load(Ordering::Relaxed) || self.identity.as_ref().is_some_and(|identity| identity.admitted)
     }
 
     /// Gives the directory its identity for ever.
@@ -104,7 +107,10 @@ impl DataDir {
 
     /// Remembers that the replica is in its group.
     pub(crate) fn admit(&self) -> Result<(), OpenError> {
-        self.identity.as_ref().map_or(Ok(()), |known| self.save(&Identity { admitted: true, ..known.clone() }))
+        let Some(known) = &self.identity else { return Ok(()) };
+        self.save(&Identity { admitted: true, ..known.clone() })?;
+        self.admitted_now.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn save(&self, identity: &Identity) -> Result<(), OpenError> {

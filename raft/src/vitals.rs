@@ -110,7 +110,11 @@ impl RaftStore {
     pub async fn pulses(&self) -> Vec<Pulse> {
         let asked = self.members().into_iter().map(|(id, address)| async move {
             let vitals = if id == self.id() { Ok(self.vitals()) } else { self.ask(id, &address).await };
-            Pulse { id, address, vitals: vitals.map_err(|error| error.to_string()) }
+            let vitals = vitals.map_err(|error| match error {
+                CallError::Older(_) => "it is of an older version, which does not tell".to_owned(),
+                other => other.to_string(),
+            });
+            Pulse { id, address, vitals }
         });
         futures::future::join_all(asked).await
     }
