@@ -126,3 +126,15 @@ pub struct ProxyConfig {
     /// What could not be applied; the rest is in force.
     pub faults: Vec<PolicyFault>,
 }
+
+impl ProxyConfig {
+    /// Whether both say the same, and share every type.
+    pub(crate) fn shares_all(&self, other: &Self) -> bool {
+        let is_shared = |((ty, config), (other_ty, other)): ((&ResourceType, &Arc<TypeConfig>), (_, _))| {
+            ty == other_ty && Arc::ptr_eq(config, other)
+        };
+        self.types.len() == other.types.len()
+            && self.types.iter().zip(&other.types).all(is_shared)
+            && self.faults == other.faults
+    }
+}

@@ -9,7 +9,8 @@ use super::blocks::{
 };
 use super::internal_addresses::InternalAddresses;
 use super::transparent_proxy::NO_SERVICE_PORT;
-use crate::envoy::core::{HttpProtocolOptions, TrafficDirection};
+use crate::envoy::cluster::Cluster;
+use crate::envoy::core::{HttpProtocolOptions, Metadata, TrafficDirection};
 use crate::envoy::hcm::http_connection_manager::{ForwardClientCertDetails, SetCurrentClientCertDetails};
 use crate::envoy::listener::Listener;
 use crate::envoy::route::RouteConfiguration;
@@ -68,6 +69,22 @@ pub fn generate(inbounds: &[Inbound], traits: &InboundTraits<'_>) -> ResourceSet
     set
 }
 
+/// Gives a listener that was made for the same inbound of another proxy what is this proxy's own.
+pub fn relocate_listener(listener: &mut Listener, inbound: &Inbound, traits: &InboundTraits<'_>) {
+    listener.address = Some(socket_address(&inbound.address, inbound.port));
+    listener.metadata = Some(tags(traits, &listener.name));
+}
+
+/// The same for a cluster.
+pub fn relocate_cluster(cluster: &mut Cluster, inbound: &Inbound) {
+    let endpoint = socket_address(&inbound.workload_address, inbound.workload_port);
+    cluster.load_assignment = static_cluster(&cluster.name, CONNECT_TIMEOUT_S, endpoint).load_assignment;
+}
+
+fn tags(traits: &InboundTraits<'_>, name: &str) -> Metadata {
+    if traits.labels.is_empty() { name_metadata(name) } else { tags_metadata(traits.labels) }
+}
+
 fn cluster(inbound: &Inbound, transparent: bool) -> ClusterResource {
     let name = names::inbound(&inbound.section);
     let endpoint = socket_address(&inbound.workload_address, inbound.workload_port);
@@ -86,14 +103,13 @@ fn cluster(inbound: &Inbound, transparent: bool) -> ClusterResource {
 
 fn listener(inbound: &Inbound, traits: &InboundTraits<'_>) -> ListenerResource {
     let name = names::inbound(&inbound.section);
-    let metadata = if traits.labels.is_empty() { name_metadata(&name) } else { tags_metadata(traits.labels) };
     let chain = Chain::of(vec![filter(&name, inbound.protocol, traits.internal)]);
     let message = Listener {
         address: Some(socket_address(&inbound.address, inbound.port)),
         traffic_direction: TrafficDirection::Inbound.into(),
         enable_reuse_port: Some(BoolValue { value: traits.reuse_port }),
         bind_to_port: traits.transparent.then_some(BoolValue { value: false }),
-        metadata: Some(metadata),
+        metadata: Some(tags(traits, &name)),
         stat_prefix: name.clone(),
         name,
         ..Default::default()

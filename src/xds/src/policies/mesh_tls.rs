@@ -63,12 +63,12 @@ fn protect<'a>(
     trust_domains: impl IntoIterator<Item = &'a String>,
     params: Option<&TlsParameters>,
 ) {
-    let Some(plain) = listener.chains.first().cloned() else { return };
+    let Some(mut secured) = std::mem::take(&mut listener.chains).into_iter().next() else { return };
     let context = identity.downstream(trust_domains.into_iter().map(String::as_str), params.cloned());
-    let mut secured = plain.clone();
+    let plain = matches!(mode, TlsMode::Permissive).then(|| secured.clone());
     secured.chain.transport_socket = Some(transport_socket(&context));
-    listener.chains = match mode {
-        TlsMode::Permissive => {
+    listener.chains = match plain {
+        Some(plain) => {
             listener.listener.listener_filters.push(tls_inspector());
             vec![
                 matching(plain.clone(), "raw_buffer", &[]),
@@ -76,7 +76,7 @@ fn protect<'a>(
                 matching(secured, "tls", &[MESH_ALPN]),
             ]
         }
-        TlsMode::Strict | TlsMode::Unknown(_) => vec![secured],
+        None => vec![secured],
     };
 }
 

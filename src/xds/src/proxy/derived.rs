@@ -49,6 +49,7 @@ impl<'a> Proxy<'a> {
         inputs: &'a ProxyInputs,
         entry: &'a Arc<DataplaneEntry>,
         rules: Arc<BTreeMap<Kind, Rules>>,
+        known_outbounds: Option<Outbounds>,
     ) -> Self {
         let networking = entry.spec.networking.as_ref();
         let redirection = redirection_of(&entry.spec, &inputs.metadata);
@@ -65,7 +66,8 @@ impl<'a> Proxy<'a> {
         listeners.extend(zone_listeners(&entry.spec, ListenerType::ZoneEgress));
         let gateway = networking.and_then(|n| n.gateway.as_ref());
         let mut proxy = Self {
-            outbounds: outbounds::outbounds(view, entry, is_transparent || binds_outbounds),
+            outbounds: known_outbounds
+                .unwrap_or_else(|| outbounds::outbounds(view, entry, is_transparent || binds_outbounds)),
             view,
             inputs,
             entry,

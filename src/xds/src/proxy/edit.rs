@@ -14,11 +14,28 @@ use crate::resource_set::ResourceSet;
 const NOT_FOR_OUTBOUNDS: [Kind; 4] =
     [registry::MESH_PASSTHROUGH, registry::MESH_TRAFFIC_PERMISSION, registry::MESH_METRIC, registry::MESH_PROXY_PATCH];
 
+/// Policies that have nothing to do with a proxy's inbounds.
+const NOT_FOR_INBOUNDS: [Kind; 3] = [registry::MESH_PASSTHROUGH, registry::MESH_METRIC, registry::MESH_PROXY_PATCH];
+
+/// Policies whose rules for inbounds change nothing but these. Others look at them for what all
+/// redirected connections pass through, too.
+pub(super) const INBOUND_ONLY: [Kind; 5] = [
+    registry::MESH_FAULT_INJECTION,
+    registry::MESH_RATE_LIMIT,
+    registry::MESH_TIMEOUT,
+    registry::MESH_TRAFFIC_PERMISSION,
+    registry::MESH_CIRCUIT_BREAKER,
+];
+
 /// Which resources a set holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// All of the proxy, or all but its outbounds.
-    Own,
+    /// All of the proxy.
+    Whole,
+    /// Those of its inbounds.
+    Inbounds,
+    /// What is neither for its inbounds nor for its outbounds, without secrets.
+    Surroundings,
     /// Those of one outbound, without endpoints.
     Outbound,
     /// The endpoints of one destination.
@@ -28,7 +45,8 @@ pub(super) enum Part {
 impl Part {
     pub(super) fn is_edited_by(self, kind: Kind) -> bool {
         match self {
-            Self::Own => true,
+            Self::Whole | Self::Surroundings => true,
+            Self::Inbounds => !NOT_FOR_INBOUNDS.contains(&kind),
             Self::Outbound => !NOT_FOR_OUTBOUNDS.contains(&kind),
             Self::Endpoints => kind == registry::MESH_LOAD_BALANCING_STRATEGY,
         }

@@ -107,20 +107,4 @@ impl ProxyInputs {
     pub fn new(dataplane: &str, metadata: Arc<ProxyMetadata>) -> Self {
         Self { dataplane: dataplane.into(), metadata, identity: None, admin: None, shadow: Shadow::Excluded }
     }
-
-    /// Whether both are the same in every part.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
-            match (a, b) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                _ => false,
-            }
-        }
-        self.dataplane == other.dataplane
-            && Arc::ptr_eq(&self.metadata, &other.metadata)
-            && same(self.identity.as_ref(), other.identity.as_ref())
-            && same(self.admin.as_ref(), other.admin.as_ref())
-            && self.shadow == other.shadow
-    }
 }

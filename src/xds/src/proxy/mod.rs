@@ -4,14 +4,16 @@
 //! [`generate`] never fails as a whole: what cannot be applied is reported beside what can. Whatever
 //! several proxies have in common, or one has from view to view, is made and encoded once:
 //!
-//! - a proxy's *own* part (admin, passthrough, inbounds, DNS, zone listeners, secrets) is kept in its
-//!   [`Memo`] until something that it depends on changes;
+//! - what is a proxy's *own* is kept in its [`Memo`], in three parts: its inbounds, its surroundings
+//!   (admin, passthrough, DNS, zone listeners) and its secrets, each until something that it depends
+//!   on changes;
 //! - its *outbound* part is shared by all proxies that have the same, and made of pieces that are
 //!   cached from view to view;
 //! - a policy that may edit anything (MeshProxyPatch) makes the whole configuration the proxy's own.
 
 mod derived;
 mod edit;
+mod inbound_part;
 mod inputs;
 mod memo;
 mod outbound_part;
@@ -21,11 +23,9 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Kind, registry};
-use policy::Rules;
+use model::registry;
 
 pub(crate) use derived::redirection_of;
 pub use inputs::{IdentitySource, ProxyInputs, WorkloadIdentity};
@@ -34,70 +34,82 @@ pub use shared::Counters;
 pub(crate) use shared::Shared;
 
 use crate::policies::otel;
-use crate::proxy_config::{Entry, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
+use crate::proxy_config::{PolicyFault, ProxyConfig, ResourceType};
 use crate::resource_set::ResourceSet;
-use crate::view::{DataplaneEntry, MeshView};
+use crate::view::MeshView;
 use derived::Proxy;
 use edit::Part;
-use memo::OwnPart;
+use memo::{OwnPart, OwnParts};
 use shared::Count;
 
 /// What a proxy should run; `None` when its Dataplane is not in the mesh. The same `Arc` as before when
 /// nothing is different.
 pub fn generate(view: &MeshView, inputs: &ProxyInputs, memo: &mut Memo) -> Option<Arc<ProxyConfig>> {
     let entry = view.dataplane(&inputs.dataplane)?;
-    let rules = memo.rules(view, inputs, entry).unwrap_or_else(|| Arc::new(matched(view, inputs, entry)));
-    let proxy = Proxy::derive(view, inputs, entry, Arc::clone(&rules));
+    let rules = memo.rules(view, inputs, entry);
+    let proxy = Proxy::derive(view, inputs, entry, Arc::clone(&rules), memo.outbounds(view, inputs, entry));
+    let said = memo.rules_hashes(&proxy);
     let is_patched = rules.get(&registry::MESH_PROXY_PATCH).is_some_and(|rules| rules.proxy.is_some());
     if is_patched {
-        let mut faults = Vec::new();
-        let mut set = proxy.own_resources(&mut faults);
-        set.append(proxy.routed(&proxy.outbounds.list, view, &mut faults));
-        let own = proxy.own_part(set, faults);
-        return Some(memo.finish(&proxy, Arc::new(own), Arc::default()));
+        let own = OwnParts { whole: Some(Arc::new(proxy.whole_part())), ..OwnParts::default() };
+        return Some(memo.finish(&proxy, said, own, Arc::default()));
     }
-    let own = memo.own(&proxy).unwrap_or_else(|| {
-        let mut faults = Vec::new();
-        let set = proxy.own_resources(&mut faults);
-        Arc::new(proxy.own_part(set, faults))
-    });
+    let own = memo.own(&proxy, said);
     let outbounds = proxy.outbound_part();
-    Some(memo.finish(&proxy, own, outbounds))
-}
-
-/// What all policies say on a dataplane.
-fn matched(view: &MeshView, inputs: &ProxyInputs, entry: &DataplaneEntry) -> BTreeMap<Kind, Rules> {
-    view.shared.count(Count::Matched);
-    let policies = view.policies();
-    let rules = |kind| Some((kind, policies.book(kind)?.rules(&entry.subject, inputs.shadow)));
-    policies.kinds().filter_map(rules).collect()
+    Some(memo.finish(&proxy, said, own, outbounds))
 }
 
 impl Proxy<'_> {
-    /// Edits, checks and encodes what is the proxy's own.
-    fn own_part(&self, mut set: ResourceSet, mut faults: Vec<PolicyFault>) -> OwnPart {
+    /// Everything in one: policies may edit any of it.
+    fn whole_part(&self) -> OwnPart {
+        let mut faults = Vec::new();
+        let mut set = self.surrounding_resources(&mut faults);
+        set.append(self.inbound_resources());
+        set.append(self.routed(&self.outbounds.list, self.view, &mut faults));
         self.view.shared.count(Count::Proxy);
-        self.edit(Part::Own, &mut set, &mut faults);
-        otel::publish(&self.rules, &self.traits(), &mut set);
-        self.drop_invalid(&mut set, &mut faults);
+        self.finished(Part::Whole, set, faults)
+    }
+
+    fn surrounding_part(&self) -> OwnPart {
+        self.view.shared.count(Count::Proxy);
+        let mut faults = Vec::new();
+        let set = self.surrounding_resources(&mut faults);
+        self.finished(Part::Surroundings, set, faults)
+    }
+
+    fn secret_part(&self) -> OwnPart {
+        let mut set = ResourceSet::new();
         self.secrets(&mut set);
+        self.encoded_part(set, Vec::new())
+    }
+
+    /// Lets policies edit a part, checks and encodes it.
+    fn finished(&self, part: Part, mut set: ResourceSet, mut faults: Vec<PolicyFault>) -> OwnPart {
+        self.edit(part, &mut set, &mut faults);
+        if part != Part::Inbounds {
+            otel::publish(&self.rules, &self.traits(), &mut set);
+        }
+        self.drop_invalid(&mut set, &mut faults);
+        if part == Part::Whole {
+            self.secrets(&mut set);
+        }
+        self.encoded_part(set, faults)
+    }
+
+    fn encoded_part(&self, set: ResourceSet, faults: Vec<PolicyFault>) -> OwnPart {
         let messages = set.finish();
         let mut part = OwnPart { faults, ..OwnPart::default() };
-        let add = |config: &mut TypeConfig, resource: Arc<crate::EncodedResource>| {
-            let version = resource.hash;
-            config.insert(Arc::clone(&resource.name), Entry { resource, version });
-        };
         for message in &messages.clusters {
-            add(&mut part.clusters, self.encoded(ResourceType::Cluster, &message.name, message));
+            part.add(self.encoded(ResourceType::Cluster, &message.name, message));
         }
         for message in &messages.endpoints {
-            add(&mut part.endpoints, self.encoded(ResourceType::Endpoint, &message.cluster_name, &**message));
+            part.add(self.encoded(ResourceType::Endpoint, &message.cluster_name, &**message));
         }
         for message in &messages.listeners {
-            add(&mut part.listeners, self.encoded(ResourceType::Listener, &message.name, message));
+            part.add(self.encoded(ResourceType::Listener, &message.name, message));
         }
         for message in &messages.secrets {
-            add(&mut part.secrets, self.encoded(ResourceType::Secret, &message.name, message));
+            part.add(self.encoded(ResourceType::Secret, &message.name, message));
         }
         for (name, entry) in &mut part.endpoints {
             if let Some(cluster) = part.clusters.get(name) {

@@ -1,4 +1,5 @@
-//! What a proxy runs for itself: everything but its outbounds.
+//! What a proxy runs for itself: its inbounds, its surroundings (admin, passthrough, DNS, zone
+//! listeners) and its secrets.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,6 @@ use crate::generators::dns::{self, VipDomains};
 use crate::generators::dynamic_config::Place;
 use crate::generators::external_service::external_destination;
 use crate::generators::identity::{certificate_secret, spire_cluster, trust_bundle_secret};
-use crate::generators::inbound::{self, InboundTraits};
 use crate::generators::outbound::load_assignment;
 use crate::generators::zone_egress::{self, EgressTraits};
 use crate::generators::zone_ingress::{self, IngressDestination};
@@ -27,19 +27,12 @@ use crate::view::Details;
 const SERVICE: &str = "kuma.io/service";
 
 impl Proxy<'_> {
-    /// What generators make, before policies edit it.
-    pub(super) fn own_resources(&self, faults: &mut Vec<PolicyFault>) -> ResourceSet {
+    /// Its surroundings, before policies edit them.
+    pub(super) fn surrounding_resources(&self, faults: &mut Vec<PolicyFault>) -> ResourceSet {
         let mut set = self.admin(faults);
         if let Some(inputs) = &self.passthrough {
             set.append(transparent_proxy::generate(inputs));
         }
-        let traits = InboundTraits {
-            labels: &self.entry.resource.meta.labels,
-            transparent: self.is_transparent,
-            reuse_port: self.has(Feature::ReusePort),
-            internal: self.internal(),
-        };
-        set.append(inbound::generate(&self.inbounds, &traits));
         set.append(self.direct_access());
         self.dns(&mut set);
         self.zone_ingress(&mut set);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::inbound_part::InboundClass;
 use super::outbound_part::{OutboundPart, Unit};
 use crate::proxy_config::{ContentHash, EncodedResource, ResourceType, TypeConfig};
 
@@ -28,8 +29,10 @@ pub(super) fn digest(value: impl Hash) -> InputsHash {
 pub struct Counters {
     /// Dataplanes of which policies were matched.
     pub matched: u64,
-    /// Times that the own resources of a proxy were generated.
+    /// Times that the surroundings of a proxy were generated.
     pub generated_proxies: u64,
+    /// Times that the inbounds of a proxy were generated.
+    pub generated_inbounds: u64,
     /// Times that the resources of an outbound were generated.
     pub generated_outbounds: u64,
     /// Clusters that were encoded.
@@ -47,6 +50,7 @@ pub struct Counters {
 pub(super) enum Count {
     Matched,
     Proxy,
+    Inbounds,
     Outbound,
     Encoded(ResourceType),
 }
@@ -57,7 +61,7 @@ type ResourceKey = (ResourceType, Arc<str>, ContentHash);
 /// What the views of one mesh share, from the first to the last.
 #[derive(Default)]
 struct Cache {
-    counters: [AtomicU64; 7],
+    counters: [AtomicU64; 8],
     epoch: AtomicU64,
     resources: Mutex<Weaks<ResourceKey, EncodedResource>>,
     configs: Mutex<Weaks<InputsHash, TypeConfig>>,
@@ -68,11 +72,15 @@ struct Cache {
 /// The outbound parts of one view, by the digest of what they are made from.
 type Classes = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<OutboundPart>>>>>;
 
+/// The inbounds of one view, in the same way.
+type Inbounds = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<InboundClass>>>>>;
+
 /// Shared by the proxies of one view, and by the views of one mesh.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     cache: Arc<Cache>,
     classes: Arc<Classes>,
+    inbounds: Arc<Inbounds>,
     /// Changes whenever a destination or a policy does.
     epoch: u64,
 }
@@ -91,7 +99,7 @@ impl Shared {
     /// What the next view of the mesh shares with this one, when outbounds may differ.
     pub(crate) fn next(&self, has_new_epoch: bool) -> Self {
         let epoch = if has_new_epoch { self.cache.epoch.fetch_add(1, Ordering::Relaxed) + 1 } else { self.epoch };
-        Self { cache: Arc::clone(&self.cache), classes: Arc::default(), epoch }
+        Self { cache: Arc::clone(&self.cache), classes: Arc::default(), inbounds: Arc::default(), epoch }
     }
 
     /// Changes whenever a destination or a policy does.
@@ -108,16 +116,18 @@ impl Shared {
             Count::Encoded(ResourceType::Endpoint) => 4,
             Count::Encoded(ResourceType::Listener) => 5,
             Count::Encoded(ResourceType::Secret | ResourceType::Route) => 6,
+            Count::Inbounds => 7,
         };
         self.cache.counters[index].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let [matched, proxies, outbounds, clusters, endpoints, listeners, secrets] =
-            [0, 1, 2, 3, 4, 5, 6].map(|index: usize| self.cache.counters[index].load(Ordering::Relaxed));
+        let [matched, proxies, outbounds, clusters, endpoints, listeners, secrets, inbounds] =
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|index: usize| self.cache.counters[index].load(Ordering::Relaxed));
         Counters {
             matched,
             generated_proxies: proxies,
+            generated_inbounds: inbounds,
             generated_outbounds: outbounds,
             encoded_clusters: clusters,
             encoded_endpoints: endpoints,
@@ -129,6 +139,12 @@ impl Shared {
     /// The outbound part of all proxies with these inputs, made by the first that asks.
     pub(super) fn class(&self, key: InputsHash, make: impl FnOnce() -> OutboundPart) -> Arc<OutboundPart> {
         let cell = Arc::clone(lock(&self.classes).entry(key).or_default());
+        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+    }
+
+    /// What the inbounds of all proxies with these inputs have in common, made by the first that asks.
+    pub(super) fn inbounds(&self, key: InputsHash, make: impl FnOnce() -> InboundClass) -> Arc<InboundClass> {
+        let cell = Arc::clone(lock(&self.inbounds).entry(key).or_default());
         Arc::clone(cell.get_or_init(|| Arc::new(make())))
     }
 

@@ -43,6 +43,7 @@ fn cost(world: &mut World, change: impl FnOnce(&mut World) -> Touched) -> (Touch
     let cost = Counters {
         matched: after.matched - before.matched,
         generated_proxies: after.generated_proxies - before.generated_proxies,
+        generated_inbounds: after.generated_inbounds - before.generated_inbounds,
         generated_outbounds: after.generated_outbounds - before.generated_outbounds,
         encoded_clusters: after.encoded_clusters - before.encoded_clusters,
         encoded_endpoints: after.encoded_endpoints - before.encoded_endpoints,
@@ -107,7 +108,7 @@ fn a_new_service_encodes_its_own_resources_once() {
     let mut world = World::new(&mesh());
     let (touched, cost) = cost(&mut world, |world| world.put(&service("cache", "db", "241.0.0.3")));
     assert_eq!(touched, Touched::All);
-    assert_eq!((cost.generated_outbounds, cost.encoded_clusters, cost.encoded_endpoints), (1, 1 + 4 * 8, 1));
+    assert_eq!((cost.generated_outbounds, cost.encoded_clusters, cost.encoded_endpoints), (1, 1 + 4 * 7, 1));
 }
 
 #[test]
@@ -136,6 +137,39 @@ fn a_policy_for_one_service_regenerates_that_outbound_only() {
     }]}});
     let (_, cost) = cost(&mut world, |world| world.put(&timeout));
     assert_eq!((cost.generated_outbounds, cost.encoded_endpoints), (1, 0));
+}
+
+#[test]
+fn a_policy_on_all_inbounds_makes_them_once_and_nothing_else() {
+    let mut world = World::new(&mesh());
+    let timeout = json!({"type": "MeshTimeout", "name": "t", "spec": {
+        "targetRef": {"kind": "Mesh"}, "rules": [{"default": {"http": {"requestTimeout": "3s"}}}]}});
+    let (touched, cost) = cost(&mut world, |world| world.put(&timeout));
+    assert_eq!(touched, Touched::All);
+    assert_eq!((cost.generated_inbounds, cost.generated_proxies, cost.generated_outbounds), (1, 0, 0));
+    assert_eq!((cost.encoded_listeners, cost.encoded_endpoints, cost.encoded_secrets), (4, 0, 0));
+}
+
+#[test]
+fn inbounds_that_proxies_share_have_addresses_of_their_own() {
+    let mut world = World::new(&mesh());
+    all_configs(&mut world);
+    let inbound = |world: &mut World, name: &str| {
+        world.config(name).unwrap().types[&ResourceType::Listener]["self_inbound_dp_main"].version
+    };
+    assert_ne!(inbound(&mut world, "web"), inbound(&mut world, "web-2"));
+    for name in ["web", "web-2", "backend", "db"] {
+        assert_eq!(world.config(name), world.config_anew(name), "{name}");
+    }
+}
+
+#[test]
+fn a_new_authority_encodes_secrets_and_nothing_else() {
+    let mut world = World::new(&mesh());
+    let (touched, cost) = cost(&mut world, |world| world.put(&trust("another")));
+    assert_eq!(touched, Touched::All);
+    assert_eq!(Counters { encoded_secrets: 0, ..cost }, Counters::default());
+    assert!(cost.encoded_secrets > 0);
 }
 
 #[test]

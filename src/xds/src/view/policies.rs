@@ -35,21 +35,24 @@ struct Digests {
 pub struct Policies {
     sets: OrdMap<Kind, Arc<PolicySet>>,
     destinations: Arc<Destinations>,
-    books: BTreeMap<Kind, OnceLock<RuleBook>>,
+    /// Made when first asked for; shared by views in which neither a kind's policies nor what they can
+    /// refer to differ.
+    books: BTreeMap<Kind, Arc<OnceLock<RuleBook>>>,
     digests: Digests,
     /// Routes by the labels of the backends that they lead to.
     routes: SelectorIndex<Key>,
 }
 
 impl Policies {
-    fn new(sets: OrdMap<Kind, Arc<PolicySet>>, destinations: Arc<Destinations>, routes: SelectorIndex<Key>) -> Self {
-        let books = sets.keys().map(|kind| (*kind, OnceLock::new())).collect();
-        Self { sets, destinations, books, digests: Digests::default(), routes }
-    }
-
     /// The same policies among other destinations.
     pub(super) fn with_destinations(&self, destinations: Destinations) -> Self {
-        Self::new(self.sets.clone(), Arc::new(destinations), self.routes.clone())
+        Self {
+            sets: self.sets.clone(),
+            destinations: Arc::new(destinations),
+            books: self.sets.keys().map(|kind| (*kind, Arc::default())).collect(),
+            digests: Digests::default(),
+            routes: self.routes.clone(),
+        }
     }
 
     /// The policies after a change of one.
@@ -72,7 +75,29 @@ impl Policies {
             }
             sets.insert(kind, Arc::new(set));
         }
-        Self::new(sets, Arc::clone(&self.destinations), routes)
+        let kept = |other: &Kind| self.books.get(other).filter(|_| *other != kind).cloned().unwrap_or_default();
+        Self {
+            books: sets.keys().map(|kind| (*kind, kept(kind))).collect(),
+            sets,
+            destinations: Arc::clone(&self.destinations),
+            digests: Digests::default(),
+            routes,
+        }
+    }
+
+    /// Whether what policies and backends can refer to is the same here and there.
+    pub(crate) fn has_same_destinations(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.destinations, &other.destinations)
+    }
+
+    /// Whether the rules of a kind are the same here and there for every dataplane that did not change
+    /// itself.
+    pub(crate) fn has_same_book(&self, other: &Self, kind: Kind) -> bool {
+        match (self.books.get(&kind), other.books.get(&kind)) {
+            (Some(book), Some(other)) => Arc::ptr_eq(book, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// The policies of a kind; `None` when there are none.
