@@ -34,6 +34,8 @@ pub(crate) struct Published {
     pub(crate) touched: Touched,
     /// When the oldest revision that is new in it was proposed.
     pub(crate) committed_at: Timestamp,
+    /// Grows whenever something changes that decides which certificates proxies need.
+    pub(crate) identity_epoch: u64,
     /// When the view was ready.
     pub(crate) folded_at: Instant,
     /// Kind of the resource that changed; `Mesh` when everything was read anew.

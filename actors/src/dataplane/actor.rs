@@ -13,6 +13,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Status, Streaming};
 use tracing::{debug, error, info, warn};
 use xds::session::Heard;
+use xds::view::DataplaneEntry;
 use xds::{Memo, MeshView, ProxyConfig, ProxyInputs, Session};
 
 use super::exchange_log::ExchangeLog;
@@ -46,6 +47,8 @@ pub(crate) struct DataplaneActor {
     offered: Option<(u64, Arc<ProxyConfig>)>,
     identity: Held,
     admin: AdminCertificate,
+    /// For which epoch and Dataplane the certificates were found to be the right ones.
+    settled: Option<(u64, Arc<DataplaneEntry>)>,
     log: ExchangeLog,
     /// The newest revision of which the hub knows that this proxy answered it.
     answered: Option<u64>,
@@ -80,6 +83,7 @@ impl DataplaneActor {
                 inputs: ProxyInputs::new(&admitted.seat.id.name, admitted.metadata),
                 memo: Memo::default(),
                 admin: AdminCertificate::default(),
+                settled: None,
                 newest: None,
                 offered: None,
                 identity: Held::default(),
@@ -254,10 +258,26 @@ impl DataplaneActor {
         }));
     }
 
+    /// Whether nothing that decides about certificates changed since they were settled. What their age
+    /// asks for comes with a timer.
+    fn is_settled(&self, published: &Published) -> bool {
+        let own = published.view.dataplane(&self.seat.id.name);
+        self.settled
+            .as_ref()
+            .zip(own)
+            .is_some_and(|((epoch, entry), own)| *epoch == published.identity_epoch && Arc::ptr_eq(entry, own))
+    }
+
     /// The identity changed, or its time has come.
     fn identity_is_due(&mut self, ctx: &mut Context<Self>) {
+        self.settled = None;
         self.renew_identity(ctx);
         self.renew_admin_certificate(ctx);
+        if self.identity.is_complete() && self.admin.is_settled() {
+            let own =
+                self.newest.as_ref().and_then(|p| Some((p.identity_epoch, p.view.dataplane(&self.seat.id.name)?)));
+            self.settled = own.map(|(epoch, entry)| (epoch, Arc::clone(entry)));
+        }
         if self.identity.may_generate() && self.admin.is_settled() {
             let mtls = self.identity.issued_now().map(|issued| mtls(issued, &self.shared, &self.seat.id.mesh));
             self.shared.insights.identity(self.seat.stream, mtls);
@@ -298,8 +318,14 @@ impl StreamHandler<Result<DeltaDiscoveryRequest, Status>> for DataplaneActor {
 impl StreamHandler<Offered> for DataplaneActor {
     fn handle(&mut self, offered: Offered, ctx: &mut Self::Context) {
         let Offered(Some(published)) = offered else { return };
+        let is_settled = self.is_settled(&published);
         self.newest = Some(published);
-        self.identity_is_due(ctx);
+        if is_settled {
+            self.generate();
+            self.pump(ctx);
+        } else {
+            self.identity_is_due(ctx);
+        }
     }
 
     /// The views of a mesh end only with the process.

@@ -10,6 +10,7 @@ use model::registry::GLOBAL_SECRET;
 use model::{Key, Timestamp};
 use store::State;
 use tracing::warn;
+use xds::ContentHash;
 use xds::generators::admin::AdminCerts;
 
 use super::{Identities, lock};
@@ -69,9 +70,13 @@ impl Identities {
         }
         let _permit = self.permits.acquire().await.ok()?;
         let address = wanted.address.clone();
-        let made = tokio::task::spawn_blocking(move || make(&wanted)).await.ok()?;
+        // Reading an RSA key costs as much as signing with it.
+        let hash = ContentHash::of(wanted.authority.to_bundle().as_bytes());
+        let known = self.authority(hash);
+        let made = tokio::task::spawn_blocking(move || make(&wanted, known)).await.ok()?;
         match made {
-            Ok(certificate) => {
+            Ok((authority, certificate)) => {
+                self.keep_authority(hash, authority);
                 let mut admins = lock(&self.admins);
                 if admins.len() >= super::KEPT_LEN_MAX {
                     admins.clear();
@@ -87,13 +92,17 @@ impl Identities {
     }
 }
 
-fn make(wanted: &WantedAdmin) -> Result<Arc<AdminCerts>, X509Error> {
-    let authority = Authority::load(&wanted.authority)?;
+fn make(wanted: &WantedAdmin, known: Option<Arc<Authority>>) -> Result<(Arc<Authority>, Arc<AdminCerts>), X509Error> {
+    let authority = match known {
+        Some(authority) => authority,
+        None => Arc::new(Authority::load(&wanted.authority)?),
+    };
     let hosts = [wanted.address.clone()];
     let pair = issue_for_hosts(&authority, &hosts, Purpose::Server, Timestamp::now())?;
-    Ok(Arc::new(AdminCerts {
+    let certificate = AdminCerts {
         ca: wanted.authority.certificate_pem.clone().into_bytes(),
         cert: pair.certificate_pem.into_bytes(),
         key: pair.key_pem.into_bytes(),
-    }))
+    };
+    Ok((authority, Arc::new(certificate)))
 }

@@ -52,6 +52,11 @@ impl Held {
         self.complete || self.current.is_some()
     }
 
+    /// Whether it has what it needs, or needs nothing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Compares what the proxy has with what it needs.
     pub(crate) fn step(&mut self, need: Need, now: Timestamp) -> Identity {
         self.spire.take_if(|spire| !matches!(&need, Need::Spire(needed) if **spire == *needed));

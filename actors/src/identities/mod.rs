@@ -116,15 +116,24 @@ impl Identities {
 
     async fn make(&self, wanted: Wanted, count: u32) -> Result<Arc<Issued>, IssueError> {
         let _permit = self.permits.acquire().await.map_err(|_| IssueError::Thread)?;
-        let known = lock(&self.authorities).get(&wanted.authority_hash).cloned();
+        let known = self.authority(wanted.authority_hash);
         let made = tokio::task::spawn_blocking(move || make_now(wanted, known, count));
         let (authority_hash, authority, issued) = made.await.map_err(|_| IssueError::Thread)??;
+        self.keep_authority(authority_hash, authority);
+        Ok(issued)
+    }
+
+    /// An authority that was read before.
+    fn authority(&self, hash: ContentHash) -> Option<Arc<Authority>> {
+        lock(&self.authorities).get(&hash).cloned()
+    }
+
+    fn keep_authority(&self, hash: ContentHash, authority: Arc<Authority>) {
         let mut authorities = lock(&self.authorities);
         if authorities.len() >= AUTHORITIES_LEN_MAX {
             authorities.clear();
         }
-        authorities.insert(authority_hash, authority);
-        Ok(issued)
+        authorities.insert(hash, authority);
     }
 
     fn keep(&self, id: &ProxyId, issued: &Arc<Issued>) {

@@ -41,6 +41,8 @@ pub(crate) struct MeshActor {
     hub: Arc<Hub>,
     settings: Arc<ViewSettings>,
     view: Option<Arc<MeshView>>,
+    /// See [`Published::identity_epoch`].
+    identity_epoch: u64,
     /// The last revision that was seen.
     revision: Revision,
     addresses: Addresses,
@@ -71,6 +73,7 @@ impl MeshActor {
                 hub,
                 settings,
                 view: None,
+                identity_epoch: 0,
                 revision: Revision(0),
                 addresses: Addresses::default(),
                 names,
@@ -93,6 +96,7 @@ impl MeshActor {
             revision: folded.news.revision,
             touched: folded.news.touched(),
             committed_at: folded.committed_at,
+            identity_epoch: self.identity_epoch,
             folded_at: Instant::now(),
             kind: folded.kind,
         });
@@ -117,6 +121,7 @@ impl MeshActor {
     /// Takes in one batch; `None` when the mesh has nothing of it.
     fn fold(&mut self, batch: &ChangeBatch) -> Option<Step> {
         self.revision = batch.revision;
+        self.identity_epoch += u64::from(view::decides_identities(batch));
         let view = self.view.as_deref().filter(|_| view::concerns(&self.mesh, batch))?;
         let translated = self.addresses.translated(&batch.changes);
         let (view, touched) = view::fold(view, translated.as_deref().unwrap_or(&batch.changes));
@@ -170,6 +175,7 @@ impl MeshActor {
         for event in burst.0 {
             match event {
                 Event::Snapshot(state) => {
+                    self.identity_epoch += 1;
                     self.view = Some(Arc::new(self.build(&state)));
                     self.revision = state.revision();
                     let mut anew = Folded::begin(self.revision, Timestamp::now(), began_at, "Mesh");

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use model::registry::SECRET;
-use model::{Change, Key, Resource};
+use model::registry::{GLOBAL_SECRET, MESH, MESH_IDENTITY, MESH_TLS, MESH_TRUST, SECRET};
+use model::{Change, Key, Kind, Resource};
 use store::ChangeBatch;
 use xds::view::{Mode, ViewSettings};
 use xds::{MeshView, Touched};
@@ -25,6 +25,12 @@ pub(crate) fn settings(settings: &Settings) -> Arc<ViewSettings> {
 /// Whether a batch has anything for the picture of `mesh`.
 pub(crate) fn concerns(mesh: &str, batch: &ChangeBatch) -> bool {
     batch.changes.iter().any(|change| MeshView::holds(mesh, &change.key))
+}
+
+/// Whether a batch can change which certificates proxies need, beside what their own Dataplanes say.
+pub(crate) fn decides_identities(batch: &ChangeBatch) -> bool {
+    const KINDS: [Kind; 6] = [MESH, MESH_IDENTITY, MESH_TRUST, MESH_TLS, SECRET, GLOBAL_SECRET];
+    batch.changes.iter().any(|change| KINDS.contains(&change.key.kind))
 }
 
 /// The next picture, and whose configuration can differ. An authority that changes asks every proxy
