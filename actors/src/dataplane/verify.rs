@@ -104,6 +104,7 @@ mod tests {
             revision: Revision(9),
             touched,
             committed_at: Timestamp::UNIX_EPOCH,
+            identity_epoch: 0,
             folded_at: Instant::now(),
             kind: "Mesh",
         };

@@ -144,11 +144,20 @@ impl ControlPlane {
     /// # Errors
     /// When the metrics cannot be read.
     pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = self.http.get(self.metrics()).send().await?.text().await?;
+        let text = self.scrape().await?;
         let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
         Ok(samples
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .fold(0.0, |sum, sample| sum + sample))
+    }
+
+    /// The metrics as they are scraped.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn scrape(&self) -> Result<String> {
+        let answer = self.http.get(self.metrics()).send().await.context("could not reach the metrics")?;
+        answer.text().await.context("could not read the metrics")
     }
 
     /// The certificate that agents trust.

@@ -38,10 +38,18 @@ impl Sandbox {
     pub async fn new() -> Result<Self> {
         // An error says that this process has chosen its TLS implementation before.
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-        let bin_dir = bin_dir()?;
+        let bin_dir = bin_dir(&["kuma-cp", "kuma-dp", "kumactl"])?;
         let envoy = envoy::find_or_fetch(&bin_dir).await?;
-        let dir = tempfile::Builder::new().prefix("kuma-").tempdir().context("could not make a folder")?;
-        Ok(Self { dir, bin_dir, envoy })
+        Ok(Self { dir: folder()?, bin_dir, envoy })
+    }
+
+    /// A new folder for control planes alone: neither Envoy nor the other binaries are needed.
+    ///
+    /// # Errors
+    /// When `kuma-cp` is missing; it says how to build it.
+    pub fn of_control_planes() -> Result<Self> {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        Ok(Self { dir: folder()?, bin_dir: bin_dir(&["kuma-cp"])?, envoy: PathBuf::new() })
     }
 
     /// The folder.
@@ -60,13 +68,17 @@ impl Sandbox {
     }
 }
 
+fn folder() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("kuma-").tempdir().context("could not make a folder")
+}
+
 /// The folder of the project's binaries: that of this process, or (for tests) the one above.
-fn bin_dir() -> Result<PathBuf> {
+fn bin_dir(wanted: &[&str]) -> Result<PathBuf> {
     let me = std::env::current_exe().context("could not find my own executable")?;
     for dir in me.ancestors().skip(1).take(2) {
-        if ["kuma-cp", "kuma-dp", "kumactl"].iter().all(|name| dir.join(name).is_file()) {
+        if wanted.iter().all(|name| dir.join(name).is_file()) {
             return Ok(dir.to_owned());
         }
     }
-    bail!("kuma-cp, kuma-dp and kumactl are not built: run `cargo build --workspace`")
+    bail!("{} not built: run `cargo build --workspace`", wanted.join(", "))
 }

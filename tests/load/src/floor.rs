@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -40,7 +40,11 @@ pub(crate) struct Flags {
 
 const TYPE_URL: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
-struct Pusher(broadcast::Sender<Arc<DeltaDiscoveryResponse>>);
+struct Pusher {
+    pushed: broadcast::Sender<Arc<DeltaDiscoveryResponse>>,
+    /// How many bytes a stream gets at its beginning; none when 0.
+    greeting_len: Arc<AtomicUsize>,
+}
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -60,10 +64,14 @@ impl AggregatedDiscoveryService for Pusher {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let mut pushed = self.0.subscribe();
+        let mut pushed = self.pushed.subscribe();
         let mut answers = request.into_inner();
         let (sender, receiver) = mpsc::channel(4);
+        let greeting_len = self.greeting_len.load(Ordering::SeqCst);
         tokio::spawn(async move {
+            if greeting_len > 0 && sender.send(Ok(ready_bytes(greeting_len, "greeting"))).await.is_err() {
+                return;
+            }
             loop {
                 tokio::select! {
                     response = pushed.recv() => {
@@ -80,7 +88,7 @@ impl AggregatedDiscoveryService for Pusher {
     }
 }
 
-/// Serves until standard input ends; each line of it is a number of bytes to push to all streams.
+/// Serves until standard input ends, whose lines tell it what to push.
 pub(crate) async fn serve(flags: Flags) -> Result<()> {
     let chain = CertificateDer::pem_file_iter(&flags.certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(&flags.key)?;
@@ -102,7 +110,9 @@ pub(crate) async fn serve(flags: Flags) -> Result<()> {
         }
     });
     let (push, _) = broadcast::channel(16);
-    let service = AggregatedDiscoveryServiceServer::new(Pusher(push.clone()));
+    let greeting_len = Arc::new(AtomicUsize::new(0));
+    let pusher = Pusher { pushed: push.clone(), greeting_len: Arc::clone(&greeting_len) };
+    let service = AggregatedDiscoveryServiceServer::new(pusher);
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(1 << 20)
@@ -110,30 +120,39 @@ pub(crate) async fn serve(flags: Flags) -> Result<()> {
         .serve_with_incoming(ReceiverStream::new(accepted));
     tokio::select! {
         served = server => served.context("the server failed"),
-        read = push_lines(push) => read,
+        read = read_lines(push, &greeting_len) => read,
     }
 }
 
-async fn push_lines(push: broadcast::Sender<Arc<DeltaDiscoveryResponse>>) -> Result<()> {
+/// Reads `push N`, and `greet N`: what streams get at their beginning.
+async fn read_lines(push: broadcast::Sender<Arc<DeltaDiscoveryResponse>>, greeting_len: &AtomicUsize) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let nonce = std::sync::atomic::AtomicU64::new(0);
+    let mut nonce = 0;
     while let Some(line) = lines.next_line().await? {
-        let size: usize = line.trim().parse().context("expected a number of bytes")?;
-        let nonce = nonce.fetch_add(1, Ordering::Relaxed).to_string();
-        let resource = Resource {
-            name: "floor".to_owned(),
-            version: nonce.clone(),
-            resource: Some(Any { type_url: TYPE_URL.to_owned(), value: vec![0; size] }),
-            ..Resource::default()
-        };
-        let response = DeltaDiscoveryResponse {
-            type_url: TYPE_URL.to_owned(),
-            nonce,
-            resources: vec![resource],
-            ..DeltaDiscoveryResponse::default()
-        };
-        // Nobody being connected is not an error of the server.
-        push.send(Arc::new(response)).ok();
+        let (what, len) = line.split_once(' ').context("expected a word and a number of bytes")?;
+        let len: usize = len.parse().context("expected a number of bytes")?;
+        if what == "greet" {
+            greeting_len.store(len, Ordering::SeqCst);
+        } else {
+            nonce += 1;
+            // Nobody being connected is not an error of the server.
+            push.send(Arc::new(ready_bytes(len, &nonce.to_string()))).ok();
+        }
     }
     Ok(())
+}
+
+fn ready_bytes(len: usize, nonce: &str) -> DeltaDiscoveryResponse {
+    let resource = Resource {
+        name: "floor".to_owned(),
+        version: nonce.to_owned(),
+        resource: Some(Any { type_url: TYPE_URL.to_owned(), value: vec![0; len] }),
+        ..Resource::default()
+    };
+    DeltaDiscoveryResponse {
+        type_url: TYPE_URL.to_owned(),
+        nonce: nonce.to_owned(),
+        resources: vec![resource],
+        ..DeltaDiscoveryResponse::default()
+    }
 }

@@ -1,28 +1,70 @@
-//! What is measured: acknowledgements of a round, percentiles, and a process's use of the machine.
+//! The board that proxies report to, and percentiles.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// What all proxies of a run report to.
+/// When a proxy counts in a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// It acknowledged anything.
+    Anything,
+    /// It acknowledged a response of this type with a resource whose name contains this.
+    Resource(&'static str, String),
+    /// It acknowledged a response of this type that removes such a resource.
+    Removal(&'static str, String),
+}
+
+impl Goal {
+    /// Whether this response meets it.
+    fn is_met(&self, response: &DeltaDiscoveryResponse) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Resource(ty, part) => {
+                response.type_url == *ty && response.resources.iter().any(|resource| resource.name.contains(part))
+            }
+            Self::Removal(ty, part) => {
+                response.type_url == *ty && response.removed_resources.iter().any(|name| name.contains(part))
+            }
+        }
+    }
+}
+
+/// What a proxy remembers of the round that it last counted in.
 #[derive(Debug, Default)]
+pub(crate) struct Seen {
+    round: u64,
+    is_counted: bool,
+}
+
+/// What all proxies of a run report to.
+#[derive(Debug)]
 pub(crate) struct Board {
     /// The round that is under way; 0 is none.
     round: AtomicU64,
-    /// How many proxies have acknowledged something in this round.
+    goal: RwLock<Goal>,
+    /// How many proxies have met the goal in this round.
     reached: AtomicUsize,
-    /// When the first one did, in nanoseconds since the round began.
-    first_nanos: AtomicU64,
+    /// How many got anything at all in this round.
+    woken: AtomicUsize,
+    wanted: AtomicUsize,
+    began: Mutex<Instant>,
+    first: Mutex<Duration>,
     /// Responses since the beginning.
     pub(crate) responses: AtomicU64,
     /// Their bytes.
     pub(crate) bytes: AtomicU64,
+    /// Bytes of resources in a version that the proxy had told to have.
+    pub(crate) repeated_bytes: AtomicU64,
     /// Proxies that are completely configured.
     pub(crate) configured: AtomicUsize,
-    began: std::sync::Mutex<Option<Instant>>,
+    /// Streams whose proxy came back and was answered.
+    pub(crate) resumed: AtomicUsize,
     changed: Notify,
 }
 
@@ -35,28 +77,60 @@ pub(crate) struct Spread {
     pub(crate) last: Duration,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            round: AtomicU64::new(0),
+            goal: RwLock::new(Goal::Anything),
+            reached: AtomicUsize::new(0),
+            woken: AtomicUsize::new(0),
+            wanted: AtomicUsize::new(usize::MAX),
+            began: Mutex::new(Instant::now()),
+            first: Mutex::new(Duration::ZERO),
+            responses: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            repeated_bytes: AtomicU64::new(0),
+            configured: AtomicUsize::new(0),
+            resumed: AtomicUsize::new(0),
+            changed: Notify::new(),
+        }
+    }
+}
+
 impl Board {
-    /// Begins a round; proxies count once in it.
-    pub(crate) fn begin(&self) {
+    /// Begins a round that ends when `wanted` proxies have met the goal; each counts once in it.
+    pub(crate) fn begin(&self, goal: Goal, wanted: usize) {
+        *self.goal.write().unwrap_or_else(PoisonError::into_inner) = goal;
         self.reached.store(0, Ordering::SeqCst);
-        self.first_nanos.store(0, Ordering::SeqCst);
-        *self.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+        self.woken.store(0, Ordering::SeqCst);
+        self.wanted.store(wanted, Ordering::SeqCst);
+        *lock(&self.began) = Instant::now();
         self.round.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A proxy has acknowledged something; `seen` is the round that it counted in last.
-    pub(crate) fn acknowledged(&self, seen: &mut u64) {
+    /// A proxy has acknowledged a response.
+    pub(crate) fn acknowledged(&self, seen: &mut Seen, response: &DeltaDiscoveryResponse) {
         let round = self.round.load(Ordering::SeqCst);
-        if *seen == round {
+        if seen.round != round {
+            *seen = Seen { round, is_counted: false };
+            self.woken.fetch_add(1, Ordering::SeqCst);
+        }
+        let is_met = || self.goal.read().unwrap_or_else(PoisonError::into_inner).is_met(response);
+        if seen.is_counted || !is_met() {
             return;
         }
-        *seen = round;
-        if self.reached.fetch_add(1, Ordering::SeqCst) == 0 {
-            let began = *self.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let nanos = began.map_or(0, |began| began.elapsed().as_nanos());
-            self.first_nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::SeqCst);
+        seen.is_counted = true;
+        let reached = self.reached.fetch_add(1, Ordering::SeqCst) + 1;
+        if reached == 1 {
+            *lock(&self.first) = lock(&self.began).elapsed();
         }
-        self.changed.notify_waiters();
+        if reached >= self.wanted.load(Ordering::SeqCst) {
+            self.changed.notify_waiters();
+        }
     }
 
     /// A proxy has all of its configuration.
@@ -65,20 +139,21 @@ impl Board {
         self.changed.notify_waiters();
     }
 
-    /// Waits until so many proxies have acknowledged in this round.
-    pub(crate) async fn until_reached(&self, proxies: usize, limit: Duration) -> Result<Spread> {
-        self.until(&self.reached, proxies, limit).await?;
-        let began = *self.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let last = began.context("no round")?.elapsed();
-        Ok(Spread { first: Duration::from_nanos(self.first_nanos.load(Ordering::SeqCst)), last })
+    /// A proxy that came back was answered.
+    pub(crate) fn resumed(&self) {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
-    /// Waits until so many proxies are completely configured.
-    pub(crate) async fn until_configured(&self, proxies: usize, limit: Duration) -> Result<()> {
-        self.until(&self.configured, proxies, limit).await
+    /// Waits until the round has ended.
+    pub(crate) async fn until_reached(&self, limit: Duration) -> Result<Spread> {
+        self.until(&self.reached, self.wanted.load(Ordering::SeqCst), limit).await?;
+        let last = lock(&self.began).elapsed();
+        Ok(Spread { first: *lock(&self.first), last })
     }
 
-    async fn until(&self, counter: &AtomicUsize, goal: usize, limit: Duration) -> Result<()> {
+    /// Waits until a counter of the board is at `goal`.
+    pub(crate) async fn until(&self, counter: &AtomicUsize, goal: usize, limit: Duration) -> Result<()> {
         let waiting = async {
             loop {
                 let changed = self.changed.notified();
@@ -94,15 +169,15 @@ impl Board {
         }
     }
 
-    /// How many proxies have acknowledged in this round.
-    pub(crate) fn reached(&self) -> usize {
-        self.reached.load(Ordering::SeqCst)
+    /// How many proxies got anything in this round.
+    pub(crate) fn woken(&self) -> usize {
+        self.woken.load(Ordering::SeqCst)
     }
 
     /// Waits until nothing has come in for a while.
     pub(crate) async fn quiet(&self) {
         let mut last = self.responses.load(Ordering::SeqCst);
-        let mut looks = tokio::time::interval(Duration::from_millis(300));
+        let mut looks = tokio::time::interval(Duration::from_millis(400));
         looks.tick().await;
         loop {
             looks.tick().await;
@@ -118,31 +193,19 @@ impl Board {
 /// A shared board.
 pub(crate) type SharedBoard = Arc<Board>;
 
-/// The value at a percentile of a list, in milliseconds.
-pub(crate) fn percentile_ms(values: &mut [Duration], percent: usize) -> f64 {
-    values.sort_unstable();
+/// The value at a percentile of a list that is in order.
+fn at(values: &[Duration], percent: usize) -> Duration {
     let at = (values.len() * percent).div_ceil(100).saturating_sub(1);
-    values.get(at).map_or(0.0, |value| value.as_secs_f64() * 1000.0)
+    values.get(at).copied().unwrap_or_default()
 }
 
-/// What a process uses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
-    /// Resident memory in KiB.
-    pub(crate) rss_kib: u64,
-    /// CPU time so far.
-    pub(crate) cpu: Duration,
+/// Milliseconds, to a hundredth.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
-/// What a process uses now.
-pub(crate) fn usage(pid: u32) -> Result<Usage> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let rss_kib = rss.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the process is gone")?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    // Fields 14 and 15 of proc(5), in hundredths of a second; two fields lie before the split.
-    let cpu = Duration::from_millis((ticks(11) + ticks(12)) * 10);
-    Ok(Usage { rss_kib, cpu })
+/// The median, the 99th percentile and the largest of these, in milliseconds.
+pub(crate) fn percentiles(values: &mut [Duration]) -> Value {
+    values.sort_unstable();
+    json!({"p50": ms(at(values, 50)), "p99": ms(at(values, 99)), "max": ms(at(values, 100))})
 }

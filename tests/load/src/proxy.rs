@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value, value::Kind};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -15,13 +15,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
-use crate::measure::SharedBoard;
+use crate::measure::{Seen, SharedBoard};
 use crate::tls::Dialer;
 
-const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+pub(crate) const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+pub(crate) const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+pub(crate) const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// What a proxy is.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Identity {
 pub(crate) struct Memory {
     versions: BTreeMap<String, BTreeMap<String, String>>,
     endpoints_wanted: BTreeSet<String>,
-    seen_round: u64,
+    seen: Seen,
     complete: bool,
 }
 
@@ -68,6 +68,8 @@ pub(crate) async fn converse(
         requests.send(subscription(SECRET, identity.secrets.to_vec(), memory)).await?;
     }
     let mut responses = client.delta_aggregated_resources(request).await.context("stream refused")?.into_inner();
+    // A proxy that comes back is answered on both, even when it has everything.
+    let mut unanswered = if memory.complete { vec![CLUSTER, LISTENER] } else { Vec::new() };
     while let Some(response) = responses.message().await? {
         board.responses.fetch_add(1, Ordering::Relaxed);
         board.bytes.fetch_add(response.encoded_len() as u64, Ordering::Relaxed);
@@ -76,12 +78,19 @@ pub(crate) async fn converse(
             response_nonce: response.nonce.clone(),
             ..DeltaDiscoveryRequest::default()
         };
+        board.repeated_bytes.fetch_add(memory.repeated(&response), Ordering::Relaxed);
         let further = memory.take(&response, identity);
         requests.send(ack).await?;
         for request in further {
             requests.send(request).await?;
         }
-        board.acknowledged(&mut memory.seen_round);
+        board.acknowledged(&mut memory.seen, &response);
+        if !unanswered.is_empty() {
+            unanswered.retain(|ty| *ty != response.type_url);
+            if unanswered.is_empty() {
+                board.resumed();
+            }
+        }
         if !memory.complete && memory.has_everything(identity) {
             memory.complete = true;
             board.completed();
@@ -91,6 +100,13 @@ pub(crate) async fn converse(
 }
 
 impl Memory {
+    /// Bytes of resources that come in the version that the proxy has.
+    fn repeated(&self, response: &DeltaDiscoveryResponse) -> u64 {
+        let Some(known) = self.versions.get(&response.type_url) else { return 0 };
+        let is_known = |r: &&Resource| known.get(&r.name).is_some_and(|version| *version == r.version);
+        response.resources.iter().filter(is_known).map(|r| r.encoded_len() as u64).sum()
+    }
+
     /// Takes a response in; what Envoy asks for next.
     fn take(&mut self, response: &DeltaDiscoveryResponse, identity: &Identity) -> Vec<DeltaDiscoveryRequest> {
         let known = self.versions.entry(response.type_url.clone()).or_default();

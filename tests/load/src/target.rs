@@ -1,5 +1,6 @@
 //! What is measured: a control plane with a mesh of services, or the bare server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use sandbox::{ControlPlane, ControlPlaneSettings, Sandbox};
 use serde_json::{Value, json};
 
+use crate::changes::Write;
 use crate::proxy::Identity;
 use crate::tls::Dialer;
 
@@ -17,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) control_plane: ControlPlane,
     pub(crate) dialer: Dialer,
     pub(crate) started_in: Duration,
+    /// Process id of the control plane.
+    pub(crate) pid: u32,
     tokens: Vec<Arc<str>>,
 }
 
@@ -26,7 +30,7 @@ impl Target {
         let began = std::time::Instant::now();
         let settings =
             ControlPlaneSettings { variables: vec![("KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY", "60s".to_owned())] };
-        let control_plane = ControlPlane::start(sandbox, "kuma-cp", settings).await?;
+        let mut control_plane = ControlPlane::start(sandbox, "kuma-cp", settings).await?;
         let started_in = began.elapsed();
         control_plane.apply(&identity()).await?;
         let mut tokens = Vec::new();
@@ -35,7 +39,71 @@ impl Target {
         }
         let ca = std::fs::read_to_string(control_plane.ca_file()).context("no certificate")?;
         let port = control_plane.dp_server().rsplit(':').next().and_then(|p| p.parse().ok()).context("no port")?;
-        Ok(Self { dialer: Dialer::new(&ca, port)?, control_plane, started_in, tokens })
+        let pid = control_plane.process().id().context("the control plane has ended")?;
+        Ok(Self { dialer: Dialer::new(&ca, port)?, control_plane, started_in, pid, tokens })
+    }
+
+    /// Stops the control plane and starts it again; how long the start took.
+    pub(crate) async fn restart(&mut self) -> Result<Duration> {
+        self.control_plane.process().stop().await?;
+        let began = std::time::Instant::now();
+        self.control_plane.start_again().await?;
+        self.pid = self.control_plane.process().id().context("the control plane has ended")?;
+        Ok(began.elapsed())
+    }
+
+    /// Writes a change.
+    pub(crate) async fn write(&self, write: &Write) -> Result<()> {
+        match write {
+            Write::Put(resource) => self.control_plane.apply(resource).await,
+            Write::Delete(path) => self.control_plane.delete(path).await,
+        }
+    }
+
+    /// The sum and the count of a histogram, by its only label.
+    pub(crate) async fn histogram(&self, name: &str) -> Result<BTreeMap<String, (f64, f64)>> {
+        let mut found: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        for line in self.control_plane.scrape().await?.lines() {
+            let Some((series, value)) = line.strip_prefix(name).and_then(|rest| rest.rsplit_once(' ')) else {
+                continue;
+            };
+            let label = series.split('"').nth(1).unwrap_or_default().to_owned();
+            let value: f64 = value.parse().unwrap_or_default();
+            match series.split('{').next() {
+                Some("_sum") => found.entry(label).or_default().0 += value,
+                Some("_count") => found.entry(label).or_default().1 += value,
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// A dataplane that no proxy runs, of one of the services.
+    pub(crate) fn registered(&self, number: usize) -> Value {
+        let service = number % self.tokens.len();
+        dataplane(&format!("registered-{number}"), service, &address(300_000 + number), None)
+    }
+
+    /// A service that no proxy reaches when each names what it reaches.
+    pub(crate) fn unrelated(&self, number: usize) -> Value {
+        json!({
+            "type": "MeshService", "mesh": MESH, "name": format!("unrelated-{number}"),
+            "spec": {
+                "selector": {"dataplaneLabels": {"matchLabels": {"kuma.io/workload": workload(0)}}},
+                "ports": [{"port": 80, "name": "http", "targetPort": 8080, "appProtocol": "http"}],
+            },
+        })
+    }
+
+    /// Where the API has the authority of the identity.
+    pub(crate) fn authority_paths(&self) -> [String; 2] {
+        ["root-ca", "private-key"].map(|part| format!("/meshes/{MESH}/secrets/identity-{part}"))
+    }
+
+    /// A proxy of any service but the first, whose endpoints others count.
+    pub(crate) fn newcomer(&self, number: usize, reachable: Option<usize>) -> Identity {
+        let number = if number.is_multiple_of(self.tokens.len()) { number + 1_000_001 } else { number };
+        self.proxy(number, reachable)
     }
 
     /// The identity of a proxy: one of the service that its number falls to.
