@@ -18,7 +18,7 @@ pub(crate) async fn fail(group: &Group, rng: &mut StdRng) {
     let at = places[rng.random_range(0..places.len())];
     let one: ReplicaId = ids[rng.random_range(0..ids.len())];
     let other: ReplicaId = ids[rng.random_range(0..ids.len())];
-    match rng.random_range(0..20) {
+    match rng.random_range(0..26) {
         0..=2 => group.kill(at, rng).await,
         3 => group.start_all(rng).await,
         // One way.

@@ -28,12 +28,11 @@ pub(crate) fn limit_files(process: u32, bytes: u64) -> Result<(), String> {
     }
 }
 
-/// Loses the end of a log: what sled takes for a torn write, and forgets with all that follows.
-pub(crate) fn lose_end(file: &Path) -> Result<()> {
-    let mut bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-    let end = bytes.iter().rposition(|byte| *byte != 0).context("the log is empty")?;
-    bytes[end / 3..=end].fill(0);
-    std::fs::write(file, bytes).with_context(|| format!("could not write {}", file.display()))
+/// Loses a log: what sled takes for a new one, without a word.
+pub(crate) fn lose(file: &Path) -> Result<()> {
+    let len = std::fs::metadata(file).with_context(|| format!("there is no {}", file.display()))?.len();
+    let len = usize::try_from(len).context("a log fits into memory")?;
+    std::fs::write(file, vec![0; len]).with_context(|| format!("could not write {}", file.display()))
 }
 
 /// Flips a byte.

@@ -101,6 +101,8 @@ impl Group {
         let mut variables = vec![
             ("KUMA_STORE_RAFT_LISTEN", format!("127.0.0.1:{port}")),
             ("KUMA_STORE_RAFT_ADVERTISE", format!("127.0.0.1:{wire}")),
+            // A loaded machine may be late.
+            ("KUMA_STORE_RAFT_ELECTION_TIMEOUT", "500ms".to_owned()),
             ("KUMA_STORE_RAFT_COMMIT_TIMEOUT", "2s".to_owned()),
             ("KUMA_STORE_RAFT_SNAPSHOT_AFTER_ENTRIES", "60".to_owned()),
             ("KUMA_STORE_RAFT_ENTRIES_KEPT", "10".to_owned()),

@@ -41,7 +41,7 @@ pub(crate) enum Fault {
     HandOver,
     /// One joins and one leaves, and the leader is killed meanwhile.
     Members,
-    /// A replica's log loses its end while it is down; it joins from scratch.
+    /// A replica's log is emptied while it is down; it joins from scratch.
     DamagedLog,
     /// A byte of its snapshot is damaged.
     DamagedSnapshot,
@@ -252,7 +252,7 @@ async fn damage(group: &mut Group, clients: &Clients, fault: Fault, rng: &mut St
         _ => disk::snapshot_file(&folder)?,
     };
     match fault {
-        Fault::DamagedLog => disk::lose_end(&file)?,
+        Fault::DamagedLog => disk::lose(&file)?,
         _ => disk::flip(&file, rng)?,
     }
     group.start(victim)?;

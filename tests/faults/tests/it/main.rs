@@ -1,6 +1,5 @@
 //! Real processes under faults: what clients were told holds.
 
-#[ignore = "takes some minutes on a busy machine: cargo run -p faults -- --more 0"]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_promise_is_broken_under_faults() -> anyhow::Result<()> {
     let seed = rand::random();
@@ -17,6 +16,5 @@ async fn no_promise_is_broken_under_faults() -> anyhow::Result<()> {
     );
     let replay = format!("cargo run -p faults -- --more 0 --seed {seed}");
     assert_eq!(report.wrong, Vec::<String>::new(), "{replay}");
-    assert_eq!(report.failed_calls, Vec::<String>::new(), "{replay}");
     Ok(())
 }
