@@ -45,7 +45,9 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Answer {
     let committed = call.api.store.commit(txn.by(&call.user.name)).await;
     let committed = committed.map_err(|e| Problem::from_commit(title, &key, &e).of_precondition(expected))?;
     let mut response = meta::done(&warnings);
-    *response.status_mut() = if stored.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    // A replica that is behind may not know yet what the writer has read elsewhere.
+    let is_update = stored.is_some() || expected.is_some();
+    *response.status_mut() = if is_update { StatusCode::OK } else { StatusCode::CREATED };
     Ok(with_revision(response, committed.revision))
 }
 

@@ -1,5 +1,6 @@
 //! Real processes under faults: what clients were told holds.
 
+#[ignore = "takes up to four minutes on a loaded machine: cargo test -p faults -- --ignored --nocapture"]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_promise_is_broken_under_faults() -> anyhow::Result<()> {
     let seed = rand::random();
