@@ -41,12 +41,13 @@ impl Balancer {
             *self = Self::default();
             return 0;
         }
-        if let Some((before, closed)) = self.last.take()
-            && own + closed / 2 >= before
-        {
-            self.waited = (self.waited * 2).clamp(2, WAIT_ROUNDS_MAX);
-            self.waits = self.waited;
-            return 0;
+        if let Some((before, closed)) = self.last.take() {
+            if own + closed / 2 >= before {
+                self.waited = (self.waited * 2).clamp(2, WAIT_ROUNDS_MAX);
+                self.waits = self.waited;
+                return 0;
+            }
+            self.waited = 0;
         }
         self.last = Some((own, closes));
         // They need a moment to arrive and to be told of.
