@@ -1,8 +1,6 @@
 //! Who a MeshIdentity is for and where its certificate authority is kept: what both the duty that
 //! makes authorities and the actors that issue certificates need.
 
-use std::sync::Arc;
-
 use identity::x509::CertificatePair;
 use model::kinds::data_source::{DataSourceType, SecureDataSource};
 use model::kinds::mesh_identity::{Bundled, MeshIdentity, ProviderType};
@@ -33,19 +31,6 @@ pub enum AuthorityError {
         /// Why it cannot be read.
         reason: String,
     },
-}
-
-/// The MeshIdentity that a dataplane with these labels belongs to.
-pub fn best_match<'a>(
-    identities: impl IntoIterator<Item = &'a Arc<Resource>>,
-    dataplane: &Labels,
-) -> Option<&'a Arc<Resource>> {
-    let matching = identities.into_iter().filter_map(|resource| {
-        let specificity = resource.spec::<MeshIdentity>()?.specificity(dataplane)?;
-        Some((specificity, std::cmp::Reverse(&resource.key.name), resource))
-    });
-    // Most labels win, then the smallest name.
-    matching.max_by_key(|(specificity, name, _)| (*specificity, *name)).map(|(_, _, resource)| resource)
 }
 
 /// The trust domain of a MeshIdentity.

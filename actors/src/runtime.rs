@@ -53,6 +53,14 @@ impl Arbiters {
         Ok(Self::Threads { handles, next: AtomicUsize::new(0), system })
     }
 
+    /// How many threads there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Threads { handles, .. } => handles.len(),
+            Self::Local => 1,
+        }
+    }
+
     /// Starts an actor; the arbiters take turns.
     pub(crate) fn spawn<A, F>(&self, make: F) -> Addr<A>
     where

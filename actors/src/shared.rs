@@ -39,6 +39,9 @@ pub(crate) struct Shared {
     /// Admits the search for the causes of refusals: one at a time, so that a resource that all proxies
     /// refuse does not keep the machine from sending its repair.
     pub(crate) inquiries: Semaphore,
+    /// Admits the first configurations of proxies that connect: two a thread of actors. However many
+    /// connect at once, a change waits for no more than these.
+    pub(crate) turns: Arc<Semaphore>,
     /// How often what is incremental was not what is made from nothing, in the mode that compares.
     differences: AtomicU64,
     /// How long changes took to reach proxies.
@@ -50,6 +53,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: Settings, store: Arc<dyn Store>, arbiters: Arbiters) -> Self {
         let identities = Identities::new(&settings);
+        let turns = Arc::new(Semaphore::new(2 * arbiters.count()));
         Self {
             settings,
             store,
@@ -63,6 +67,7 @@ impl Shared {
             all_written: CancellationToken::new(),
             moved: Arc::default(),
             inquiries: Semaphore::new(1),
+            turns,
             differences: AtomicU64::new(0),
             recent: Recent::default(),
             hubs: Mutex::default(),

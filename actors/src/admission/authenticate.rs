@@ -1,6 +1,7 @@
 //! Whether a credential is that of a Dataplane.
 
 use identity::token::{DataplaneClaims, DataplaneSubject, KeyRing, PublicKeyEntry, Validator, secret_data};
+use model::kinds::mesh_identity;
 use model::registry::MESH_IDENTITY;
 use model::spiffe::derives_from_workload;
 use model::{Key, Labels, Timestamp};
@@ -8,7 +9,6 @@ use store::State;
 
 use super::path_template;
 use super::refusal::Refusal;
-use crate::authority;
 
 /// How proxies prove who they are.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Authentication {
         let claims: DataplaneClaims =
             validator.validate(credential, &secret, now).map_err(|error| Refusal::Authentication(error.to_string()))?;
         let identities = state.in_mesh(MESH_IDENTITY, subject.mesh);
-        let from_workload = authority::best_match(identities, subject.labels)
+        let from_workload = mesh_identity::best_match(identities, subject.labels)
             .is_some_and(|identity| derives_from_workload(path_template(identity, subject.labels)));
         let subject = DataplaneSubject {
             name: subject.name,

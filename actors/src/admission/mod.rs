@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use http::HeaderMap;
-use model::kinds::mesh_identity::MeshIdentity;
+use model::kinds::mesh_identity::{self, MeshIdentity};
 use model::labels::{NAMESPACE, WORKLOAD};
 use model::registry::MESH_IDENTITY;
 use model::spiffe::{DEFAULT_PATH_KUBERNETES, DEFAULT_PATH_UNIVERSAL, derives_from_workload};
@@ -25,7 +25,6 @@ pub use refusal::{Refusal, RegistrationError};
 pub(crate) use register::deregister_later;
 
 use crate::ads::request::json_object;
-use crate::authority;
 use crate::hub::Seat;
 use crate::shared::Shared;
 use authenticate::Subject;
@@ -128,7 +127,7 @@ fn authenticate(
 fn require_workload_label(shared: &Shared, state: &State, brought: &BroughtDataplane) -> Result<(), Refusal> {
     let labels = brought.stored_labels(&shared.settings);
     let identities = state.in_mesh(MESH_IDENTITY, &brought.id.mesh);
-    let Some(identity) = authority::best_match(identities, &labels) else { return Ok(()) };
+    let Some(identity) = mesh_identity::best_match(identities, &labels) else { return Ok(()) };
     let template = path_template(identity, &labels);
     if !derives_from_workload(template) || labels.contains_key(WORKLOAD) {
         return Ok(());

@@ -35,6 +35,14 @@ struct Offered(Option<Arc<Published>>);
 /// The control plane is going away.
 struct Draining;
 
+/// Whether the first configuration may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    NotAsked,
+    Waiting,
+    Come,
+}
+
 /// See the module.
 pub(crate) struct DataplaneActor {
     shared: Arc<Shared>,
@@ -45,6 +53,7 @@ pub(crate) struct DataplaneActor {
     newest: Option<Arc<Published>>,
     /// What was offered last, and the number of its view.
     offered: Option<(u64, Arc<ProxyConfig>)>,
+    turn: Turn,
     identity: Held,
     admin: AdminCertificate,
     /// For which epoch and Dataplane the certificates were found to be the right ones.
@@ -86,6 +95,7 @@ impl DataplaneActor {
                 settled: None,
                 newest: None,
                 offered: None,
+                turn: Turn::NotAsked,
                 identity: Held::default(),
                 log: ExchangeLog::default(),
                 answered: None,
@@ -278,13 +288,37 @@ impl DataplaneActor {
                 self.newest.as_ref().and_then(|p| Some((p.identity_epoch, p.view.dataplane(&self.seat.id.name)?)));
             self.settled = own.map(|(epoch, entry)| (epoch, Arc::clone(entry)));
         }
-        if self.identity.may_generate() && self.admin.is_settled() {
-            let mtls = self.identity.issued_now().map(|issued| mtls(issued, &self.shared, &self.seat.id.mesh));
-            self.shared.insights.identity(self.seat.stream, mtls);
-            self.generate();
-            self.look_at_refusals(ctx);
-            self.pump(ctx);
+        if !self.identity.may_generate() || !self.admin.is_settled() {
+            return;
         }
+        match self.turn {
+            Turn::NotAsked => self.ask_for_turn(ctx),
+            Turn::Waiting => {}
+            Turn::Come => {
+                let mtls = self.identity.issued_now().map(|issued| mtls(issued, &self.shared, &self.seat.id.mesh));
+                self.shared.insights.identity(self.seat.stream, mtls);
+                self.offer_newest(ctx);
+            }
+        }
+    }
+
+    fn offer_newest(&mut self, ctx: &mut Context<Self>) {
+        self.generate();
+        // A refusal may be healed by what is wanted now.
+        self.look_at_refusals(ctx);
+        self.pump(ctx);
+    }
+
+    /// Waits until few enough other proxies that connect have their first configuration made.
+    fn ask_for_turn(&mut self, ctx: &mut Context<Self>) {
+        self.turn = Turn::Waiting;
+        let turn = Arc::clone(&self.shared.turns).acquire_owned();
+        ctx.spawn(turn.into_actor(self).map(|permit, actor, ctx| {
+            actor.turn = Turn::Come;
+            actor.identity_is_due(ctx);
+            // The next one's turn comes when this one's work is done.
+            drop(permit);
+        }));
     }
 }
 
@@ -320,9 +354,8 @@ impl StreamHandler<Offered> for DataplaneActor {
         let Offered(Some(published)) = offered else { return };
         let is_settled = self.is_settled(&published);
         self.newest = Some(published);
-        if is_settled {
-            self.generate();
-            self.pump(ctx);
+        if is_settled && self.turn == Turn::Come {
+            self.offer_newest(ctx);
         } else {
             self.identity_is_due(ctx);
         }

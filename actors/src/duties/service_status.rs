@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::kinds::conditions::ConditionStatus;
 use model::kinds::dataplane::Dataplane;
-use model::kinds::mesh_identity::{MeshIdentity, MeshIdentityStatus, ProviderType};
+use model::kinds::mesh_identity::{self, MeshIdentity, MeshIdentityStatus, ProviderType};
 use model::kinds::mesh_service::{
     DataplaneProxies, MeshService, MeshServiceStatus, MeshServiceTls, ServiceIdentity, ServiceIdentityType,
     ServiceState, TlsStatus,
@@ -95,7 +95,7 @@ impl World<'_> {
 
     /// Whether the dataplane's identity is ready and somebody can verify it.
     fn takes_mtls(&self, dataplane: &Resource) -> bool {
-        let Some(identity) = authority::best_match(&self.identities, &dataplane.meta.labels) else { return false };
+        let Some(identity) = mesh_identity::best_match(&self.identities, &dataplane.meta.labels) else { return false };
         let Some(spec) = identity.spec::<MeshIdentity>() else { return false };
         let is_spire = spec.provider.as_ref().is_some_and(|p| p.kind == ProviderType::Spire);
         let is_trusted =

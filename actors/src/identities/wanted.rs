@@ -6,7 +6,7 @@ use identity::CertificatePair;
 use identity::x509::{LeafKey, validity};
 use jiff::SignedDuration;
 use model::kinds::conditions::ConditionStatus;
-use model::kinds::mesh_identity::{Bundled, MeshIdentity, MeshIdentityStatus, ProviderType};
+use model::kinds::mesh_identity::{self, Bundled, MeshIdentity, MeshIdentityStatus, ProviderType};
 use model::kinds::mesh_tls::MeshTls;
 use model::registry::{MESH_IDENTITY, MESH_TLS};
 use model::spiffe::SpiffeId;
@@ -57,7 +57,9 @@ impl Need {
     pub(crate) fn of(state: &State, id: &ProxyId, zone: &str) -> Self {
         let Some(dataplane) = state.get(&id.dataplane()) else { return Self::Nothing };
         let identities = state.in_mesh(MESH_IDENTITY, &id.mesh);
-        let Some(identity) = authority::best_match(identities, &dataplane.meta.labels) else { return Self::Nothing };
+        let Some(identity) = mesh_identity::best_match(identities, &dataplane.meta.labels) else {
+            return Self::Nothing;
+        };
         if !is_ready(identity) {
             return Self::Nothing;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actors::{Authentication, ControlPlane, Settings};
@@ -254,8 +255,11 @@ impl Proxy {
     /// Accepts everything from now on, as long as the result is kept.
     pub(crate) fn accept_all(mut self) -> Accepting {
         let (sender, clusters) = watch::channel(self.clusters.clone());
+        let count = Arc::new(AtomicUsize::new(0));
+        let responses = Arc::clone(&count);
         let task = tokio::spawn(async move {
             while let Ok(Some(response)) = self.responses.message().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 self.answer(&response, None).await;
                 if response.type_url == ResourceType::Cluster.type_url() {
                     sender.send_modify(|clusters| {
@@ -265,7 +269,7 @@ impl Proxy {
                 }
             }
         });
-        Accepting { clusters, _stream: AbortOnDropHandle::new(task) }
+        Accepting { clusters, responses, _stream: AbortOnDropHandle::new(task) }
     }
 
     /// Accepts this many responses.
@@ -287,10 +291,16 @@ impl Proxy {
 /// A proxy that accepts everything.
 pub(crate) struct Accepting {
     clusters: watch::Receiver<BTreeMap<String, String>>,
+    responses: Arc<AtomicUsize>,
     _stream: AbortOnDropHandle<()>,
 }
 
 impl Accepting {
+    /// How many responses it has got so far.
+    pub(crate) fn responses(&self) -> usize {
+        self.responses.load(Ordering::Relaxed)
+    }
+
     /// Waits until the predicate holds of its clusters.
     pub(crate) async fn until(&mut self, condition: impl FnMut(&BTreeMap<String, String>) -> bool) {
         let reached = tokio::time::timeout(PATIENCE, self.clusters.wait_for(condition)).await;

@@ -178,21 +178,6 @@ pub fn derives_from_workload(path: &str) -> bool {
     })
 }
 
-/// The MeshIdentity that a Dataplane with these labels belongs to, among candidates given by full
-/// name and `selector.dataplane.matchLabels` (`None`: selects nothing). Most labels win, then the
-/// smallest name. Readiness plays no role: who belongs to an identity that is not ready has none.
-pub fn best_match<'a, T>(
-    candidates: impl IntoIterator<Item = (&'a str, Option<&'a Labels>, T)>,
-    dataplane: &Labels,
-) -> Option<T> {
-    candidates
-        .into_iter()
-        .filter_map(|(name, selector, identity)| Some((name, selector?, identity)))
-        .filter(|(_, selector, _)| selector.iter().all(|(key, value)| dataplane.get(key) == Some(value)))
-        .max_by(|(a_name, a, _), (b_name, b, _)| a.len().cmp(&b.len()).then_with(|| b_name.cmp(a_name)))
-        .map(|(_, _, identity)| identity)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,18 +251,5 @@ mod tests {
         ] {
             assert_eq!(derives_from_workload(path), derives, "{path}");
         }
-    }
-
-    #[test]
-    fn the_most_specific_identity_wins_and_then_the_first_by_name() {
-        let (all, app, two) = (labels(&[]), labels(&[("app", "x")]), labels(&[("app", "x"), ("v", "1")]));
-        let pick = |dataplane: &Labels| {
-            let all = [("d", Some(&all)), ("c", Some(&app)), ("b", Some(&app)), ("e", Some(&two)), ("a", None)];
-            best_match(all.into_iter().map(|(name, selector)| (name, selector, name)), dataplane)
-        };
-        assert_eq!(pick(&labels(&[])), Some("d"));
-        assert_eq!(pick(&labels(&[("app", "x")])), Some("b"));
-        assert_eq!(pick(&labels(&[("app", "x"), ("v", "1")])), Some("e"));
-        assert_eq!(best_match([("a", None, ())], &all), None);
     }
 }

@@ -111,6 +111,14 @@ impl World {
         self.apply(resource.key.clone(), Some(Arc::new(resource)))
     }
 
+    /// Gives a proxy another certificate of the same identity.
+    pub(crate) fn renew(&mut self, dataplane: &str, chain: &[u8]) {
+        let (inputs, _) = self.memos.get_mut(dataplane).unwrap();
+        let former = inputs.identity.as_deref().unwrap();
+        let source = IdentitySource::Issued { chain_pem: chain.to_vec(), key_pem: b"key".to_vec() };
+        inputs.identity = Some(Arc::new(WorkloadIdentity { source, ..former.clone() }));
+    }
+
     /// What a proxy brings along, as of the last time that it was asked for its configuration.
     pub(crate) fn inputs(&self, dataplane: &str) -> &ProxyInputs {
         &self.memos[dataplane].0

@@ -1,5 +1,8 @@
 //! MeshIdentity: who workloads are and who vouches for them.
 
+use std::cmp::Reverse;
+use std::sync::{Arc, LazyLock};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,9 +16,9 @@ use super::text_enum::text_enum;
 use crate::codec::Codec;
 use crate::go_template::GoTemplate;
 use crate::meta::Labels;
+use crate::resource::Resource;
 use crate::schema::{self, Schema};
 use crate::violation::Violations;
-use std::sync::LazyLock;
 
 /// Spec of a MeshIdentity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,19 @@ impl MeshIdentity {
         let selector = self.selector.as_ref()?.dataplane.as_ref()?;
         selector.matches(labels).then(|| selector.len())
     }
+}
+
+/// The MeshIdentity that a Dataplane with these labels belongs to. Most labels win, then the smallest
+/// name. Readiness plays no role: who belongs to an identity that is not ready has none.
+pub fn best_match<'a>(
+    identities: impl IntoIterator<Item = &'a Arc<Resource>>,
+    dataplane: &Labels,
+) -> Option<&'a Arc<Resource>> {
+    let matching = identities.into_iter().filter_map(|resource| {
+        let specificity = resource.spec::<MeshIdentity>()?.specificity(dataplane)?;
+        Some((specificity, Reverse(&resource.key.name), resource))
+    });
+    matching.max_by_key(|(specificity, name, _)| (*specificity, *name)).map(|(_, _, resource)| resource)
 }
 
 /// The dataplanes of an identity.
@@ -291,3 +307,38 @@ impl Bundled {
 }
 
 pub(crate) const CODEC: Codec = with_status::<MeshIdentity, MeshIdentityStatus>();
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Key, Meta, Timestamp, registry};
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_most_specific_identity_wins_and_then_the_first_by_name() {
+        let identity = |(name, selector): (&str, Value)| {
+            let (key, meta) = (Key::new(registry::MESH_IDENTITY, "m", name), Meta::new(Timestamp::UNIX_EPOCH));
+            let spec = registry::MESH_IDENTITY.codec.admit(json!({"selector": selector})).unwrap();
+            Arc::new(Resource { key, meta, spec, status: None })
+        };
+        let of = |labels: Value| json!({"dataplane": {"matchLabels": labels}});
+        let all = [
+            ("d", of(json!({}))),
+            ("c", of(json!({"app": "x"}))),
+            ("b", of(json!({"app": "x"}))),
+            ("e", of(json!({"app": "x", "v": "1"}))),
+            ("a", json!({})),
+        ]
+        .map(identity);
+        let pick = |dataplane: &[(&str, &str)]| Some(best_match(&all, &labels(dataplane))?.key.name.to_string());
+        assert_eq!(pick(&[]).as_deref(), Some("d"));
+        assert_eq!(pick(&[("app", "x")]).as_deref(), Some("b"));
+        assert_eq!(pick(&[("app", "x"), ("v", "1")]).as_deref(), Some("e"));
+        assert_eq!(best_match(&all[4..], &labels(&[])), None);
+    }
+}

@@ -1,5 +1,7 @@
 //! Tests of what proxies run, and of what that costs.
 
+mod cost;
+
 use serde_json::{Value, json};
 
 use crate::proxy::Counters;

@@ -1,5 +1,6 @@
 //! The corners of the protocol, one by one; `simulation` meets them in any order.
 
+mod corners;
 mod simulation;
 
 use std::collections::BTreeMap;

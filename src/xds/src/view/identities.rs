@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use model::kinds::dataplane::{ListenerState, ListenerType};
-use model::kinds::mesh_identity::MeshIdentity;
+use model::kinds::mesh_identity::{MeshIdentity, best_match};
 use model::kinds::mesh_trust::MeshTrust;
 use model::{Labels, Resource, spiffe};
 
@@ -31,15 +31,9 @@ pub struct ZoneEgress {
 /// MeshIdentities by name.
 pub(super) type Identities = OrdMap<Arc<str>, Arc<Resource>>;
 
-/// The MeshIdentity that a dataplane with these labels has: the one that asks for the most labels,
-/// then the one of the smallest name.
+/// The MeshIdentity that a dataplane with these labels has.
 pub(super) fn identity_of<'a>(identities: &'a Identities, labels: &Labels) -> Option<&'a Arc<Resource>> {
-    let matching = identities.values().filter_map(|identity| {
-        let specificity = identity.spec::<MeshIdentity>()?.specificity(labels)?;
-        Some((specificity, identity))
-    });
-    // Of equals `max_by_key` takes the last, so the names run backwards.
-    matching.rev().max_by_key(|(specificity, _)| *specificity).map(|(_, identity)| identity)
+    best_match(identities.values(), labels)
 }
 
 /// The SPIFFE ID of a dataplane by its MeshIdentity; `None` when the templates yield none.
