@@ -18,6 +18,8 @@ struct InFlight {
     covers: u64,
     /// The revisions of which something may be in it.
     span: Span,
+    /// What is in it, was not wanted for a while, and is wanted again by later revisions.
+    again: Vec<(Arc<str>, Span)>,
     /// The new versions, and what the proxy had before (outer `None`: nothing).
     upserts: Vec<(Arc<str>, ContentHash, Option<Held>)>,
 }
@@ -100,9 +102,21 @@ impl Exchange {
         self.subscription.names().len().max(self.held.len())
     }
 
-    /// The configuration of this type is another one.
-    pub(super) fn config_changed(&mut self) {
+    /// The configuration of this type is another one since these revisions. They, too, are to blame for
+    /// a refused version that they bring back.
+    pub(super) fn config_changed(&mut self, former: &TypeConfig, config: &TypeConfig, span: Span) {
         self.difference = None;
+        let wants = |config: &TypeConfig, name: &str, version| config.get(name).is_some_and(|e| e.version == version);
+        let is_back = |name: &str, version| wants(config, name, version) && !wants(former, name, version);
+        for (name, rejection) in &mut self.rejected {
+            if is_back(name, rejection.version) {
+                rejection.spans = and_then(&rejection.spans, span);
+            }
+        }
+        if let Some(sent) = &mut self.in_flight {
+            let back = sent.upserts.iter().filter(|(name, version, _)| is_back(name, *version));
+            sent.again.extend(back.map(|(name, ..)| (Arc::clone(name), span)));
+        }
     }
 
     /// Takes in a request.
@@ -162,8 +176,11 @@ impl Exchange {
         let Some(sent) = self.in_flight.take_if(|sent| sent.nonce == nonce) else { return Heard::Stale };
         match &request.error {
             None => {
-                for (name, ..) in &sent.upserts {
-                    self.rejected.remove(name);
+                // A refusal of another version stands as long as that is wanted.
+                for (name, version, _) in &sent.upserts {
+                    if self.rejected.get(name).is_some_and(|rejection| rejection.version == *version) {
+                        self.rejected.remove(name);
+                    }
                 }
                 self.limit = self.limit.saturating_mul(2);
                 self.answered = self.answered.max(sent.covers);
@@ -191,7 +208,8 @@ impl Exchange {
             self.restore(name, *version, *before);
             if (alone || named.contains(&&**name)) && self.subscription.wants(name) {
                 let former = self.rejected.get(name).map_or(&[][..], |former| &former.spans);
-                let spans = and_then(former, sent.span);
+                let again = sent.again.iter().filter(|(back, _)| back == name).map(|(_, span)| *span);
+                let spans = again.fold(and_then(former, sent.span), |spans, span| and_then(&spans, span));
                 let (version, message) = (*version, Arc::clone(&message));
                 let rejection = Rejection { ty: self.ty, name: Arc::clone(name), version, message, spans };
                 self.rejected.insert(Arc::clone(name), rejection);
@@ -305,7 +323,7 @@ impl Exchange {
             sent.push((name, entry.version, before));
         }
         let span = self.unanswered(revision);
-        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, upserts: sent });
+        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, again: Vec::new(), upserts: sent });
         upserts
     }
 
@@ -317,7 +335,7 @@ impl Exchange {
             self.held.remove(name);
         }
         let span = self.unanswered(revision);
-        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, upserts: Vec::new() });
+        self.in_flight = Some(InFlight { nonce, covers: self.answered, span, again: Vec::new(), upserts: Vec::new() });
         removals
     }
 }

@@ -98,7 +98,10 @@ impl Session {
                 _ => false,
             };
             if !same {
-                self.exchange(ty).config_changed();
+                let former = self.offer.clone();
+                let span = Span { after: former.as_ref().map_or(0, |offer| offer.revision), upto: revision };
+                let former = former.as_ref().map_or(&NO_RESOURCES, |offer| offer.of(ty));
+                self.exchange(ty).config_changed(former, next.of(ty), span);
             }
         }
         self.offer = Some(next);

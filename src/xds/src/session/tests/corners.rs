@@ -84,3 +84,30 @@ fn reader_that_answers_nothing_is_sent_one_response_of_a_type() {
     }
     assert_eq!(sent, [Cluster, Endpoint], "listeners wait for the answer to clusters");
 }
+
+#[test]
+fn revision_that_brings_a_refused_version_back_is_to_blame_too() {
+    let mut session = settled(&config(&[(Listener, "l", "1")]), &[]);
+    session.offer(4, config(&[(Listener, "l", "bad")]));
+    let sent = responses(&mut session);
+    session.offer(5, config(&[(Listener, "l", "1")]));
+    session.offer(6, config(&[(Listener, "l", "bad")]));
+    nack(&mut session, &sent[0], "no");
+    assert_eq!(spans(&session), [(1, 4), (5, 6)]);
+}
+
+#[test]
+fn refused_version_that_is_wanted_again_while_another_is_accepted_stays_refused() {
+    let mut session = settled(&config(&[(Listener, "l", "1")]), &[]);
+    session.offer(4, config(&[(Listener, "l", "bad")]));
+    let sent = responses(&mut session);
+    nack(&mut session, &sent[0], "no");
+    session.offer(5, config(&[(Listener, "l", "2")]));
+    let sent = responses(&mut session);
+    session.offer(6, config(&[(Listener, "l", "bad")]));
+    ack(&mut session, &sent[0]);
+    assert_eq!((said(&mut session), session.answered()), (vec![], Some(6)));
+    assert_eq!(spans(&session), [(1, 4), (5, 6)]);
+    session.offer(7, config(&[(Listener, "l", "2")]));
+    assert_eq!((said(&mut session), session.rejections().count()), (vec![], 0));
+}
