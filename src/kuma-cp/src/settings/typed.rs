@@ -62,7 +62,6 @@ pub(crate) enum Mode {
 /// Where resources are kept.
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum StoreSettings {
     /// In this process; gone with it.
     Memory,
