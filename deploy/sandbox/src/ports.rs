@@ -1,8 +1,13 @@
 //! Ports that nobody uses.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+
+/// The ports that this process gave away: a process that was told of one may not have bound it yet.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// A port of the loopback address that is free for TCP and UDP at this moment.
 ///
@@ -12,7 +17,7 @@ pub fn free_port() -> Result<u16> {
     Ok(free_ports::<1>()?[0])
 }
 
-/// Distinct free ports. They are held until all are found, so that none is given twice.
+/// Distinct free ports. They are held until all are found, and none is given twice by one process.
 ///
 /// # Errors
 /// When the system has not enough of them.
@@ -25,7 +30,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
             let found = tcp.local_addr().context("no free port")?.port();
             let is_free_for_udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, found)).is_ok();
             held.push(tcp);
-            if is_free_for_udp {
+            if is_free_for_udp && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(found) {
                 *port = found;
                 break;
             }
@@ -36,8 +41,6 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
