@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use identity::x509::{CertificatePair, SelfSignedServer, generate_self_signed};
+use identity::x509::{CertificatePair, KeyAlgorithm, SelfSignedServer, generate_self_signed};
 use model::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
@@ -22,10 +22,14 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
+use crate::ciphers;
 use crate::settings::{Settings, TlsSettings};
 
 /// How often files are looked at for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sections of the servers that may use the general certificate.
+const SECTIONS: &[&str] = &["dpServer", "apiServer.https", "diagnostics", "monitoringAssignmentServer"];
 
 /// The certificate of one server, as it is now.
 #[derive(Debug)]
@@ -114,8 +118,8 @@ pub(crate) fn server_config(
     section: &str,
 ) -> Result<ServerConfig> {
     let versions = protocol_versions(settings, section)?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&versions)?;
+    let provider = ciphers::provider(&settings.tls_cipher_suites(section));
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&versions)?;
     let builder = match client_ca_file {
         None => builder.with_no_client_auth(),
         Some(file) => builder.with_client_cert_verifier(client_verifier(file, section)?),
@@ -165,12 +169,19 @@ pub(crate) fn general(settings: &Settings) -> Result<TlsSettings> {
     }
     let hosts = own_hosts();
     tracing::info!(dir = %dir.display(), ?hosts, "generating a self-signed certificate for all servers");
-    let pair =
-        generate_self_signed(SelfSignedServer { common_name: "kuma-control-plane", hosts: &hosts }, Timestamp::now())?;
+    let server = SelfSignedServer { common_name: "kuma-control-plane", hosts: &hosts, algorithm: algorithm(settings) };
+    let pair = generate_self_signed(server, Timestamp::now())?;
     write_pair(dir, &files, &pair).with_context(|| {
         format!("could not write the generated certificate into {} (general.workDir)", dir.display())
     })?;
     Ok(files)
+}
+
+/// Elliptic keys make a handshake many times cheaper, which counts when thousands of proxies connect at
+/// once. Configured cipher suites may be those of RSA alone.
+fn algorithm(settings: &Settings) -> KeyAlgorithm {
+    let is_limited = SECTIONS.iter().any(|section| !settings.tls_cipher_suites(section).is_empty());
+    if is_limited { KeyAlgorithm::Rsa } else { KeyAlgorithm::P256 }
 }
 
 fn write_pair(dir: &Path, files: &TlsSettings, pair: &CertificatePair) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod balance;
 mod certificates;
+mod ciphers;
 mod cli;
 mod connections;
 mod defaults;

@@ -94,7 +94,7 @@ pub(crate) async fn rounds(
     let goal = (change.goal)(0);
     Rounds::default().whole(target, board, &(change.write)(0), goal, concerned).await?;
     let mut seen = Rounds::default();
-    let hops = target.histogram(HOPS).await?;
+    let hops = target.histogram(HOPS, "hop").await?;
     let used = Usage::of(target.pid)?;
     for round in 1..=rounds {
         seen.whole(target, board, &(change.write)(round), (change.goal)(round), concerned).await?;
@@ -102,7 +102,7 @@ pub(crate) async fn rounds(
     let cpu_s = Usage::of(target.pid)?.cpu_s_since(used);
     let bytes = seen.bytes;
     let mut summary = seen.summary(concerned, cpu_s);
-    summary["hop_ms_mean"] = means(&hops, &target.histogram(HOPS).await?);
+    summary["hop_ms_mean"] = means(&hops, &target.histogram(HOPS, "hop").await?);
     Ok((summary, bytes))
 }
 

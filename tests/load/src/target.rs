@@ -60,14 +60,17 @@ impl Target {
         }
     }
 
-    /// The sum and the count of a histogram, by its only label.
-    pub(crate) async fn histogram(&self, name: &str) -> Result<BTreeMap<String, (f64, f64)>> {
+    /// The sum and the count of a histogram, by a label.
+    pub(crate) async fn histogram(&self, name: &str, label: &str) -> Result<BTreeMap<String, (f64, f64)>> {
         let mut found: BTreeMap<String, (f64, f64)> = BTreeMap::new();
         for line in self.control_plane.scrape().await?.lines() {
             let Some((series, value)) = line.strip_prefix(name).and_then(|rest| rest.rsplit_once(' ')) else {
                 continue;
             };
-            let label = series.split('"').nth(1).unwrap_or_default().to_owned();
+            let labels = series.split(['{', ',', '}']);
+            let value_of =
+                |part: &str| part.strip_prefix(label)?.strip_prefix("=\"")?.strip_suffix('"').map(str::to_owned);
+            let label = labels.filter_map(value_of).next().unwrap_or_default();
             let value: f64 = value.parse().unwrap_or_default();
             match series.split('{').next() {
                 Some("_sum") => found.entry(label).or_default().0 += value,

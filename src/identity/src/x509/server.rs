@@ -19,6 +19,8 @@ pub struct SelfSignedServer<'a> {
     pub common_name: &'a str,
     /// Host names and IP addresses.
     pub hosts: &'a [String],
+    /// Kind of its key.
+    pub algorithm: KeyAlgorithm,
 }
 
 /// A certificate that is its own authority, valid for ten years: what a control plane without
@@ -27,7 +29,7 @@ pub struct SelfSignedServer<'a> {
 /// # Errors
 /// When a host cannot stand in a certificate, or the generator fails.
 pub fn generate_self_signed(server: SelfSignedServer<'_>, now: Timestamp) -> Result<CertificatePair, X509Error> {
-    self_signed(Some(server.common_name), server.hosts, Purpose::Server, &rsa_key()?, now)
+    self_signed(Some(server.common_name), server.hosts, Purpose::Server, &server.algorithm.generate()?, now)
 }
 
 /// The algorithm of a generated key.
@@ -37,6 +39,15 @@ pub enum KeyAlgorithm {
     Rsa,
     /// The curve P-256.
     P256,
+}
+
+impl KeyAlgorithm {
+    fn generate(self) -> Result<KeyPair, X509Error> {
+        match self {
+            Self::Rsa => rsa_key(),
+            Self::P256 => Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?),
+        }
+    }
 }
 
 /// A certificate without a common name that is its own authority, valid for ten years: what an
@@ -50,11 +61,7 @@ pub fn generate_for_hosts(
     algorithm: KeyAlgorithm,
     now: Timestamp,
 ) -> Result<CertificatePair, X509Error> {
-    let key = match algorithm {
-        KeyAlgorithm::Rsa => rsa_key()?,
-        KeyAlgorithm::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
-    };
-    self_signed(None, hosts, purpose, &key, now)
+    self_signed(None, hosts, purpose, &algorithm.generate()?, now)
 }
 
 fn self_signed(

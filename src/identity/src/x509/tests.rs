@@ -140,7 +140,11 @@ fn trust_grows_and_never_repeats() {
 #[test]
 fn server_certificates_name_their_hosts() {
     let hosts = ["cp.local".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let pair = generate_self_signed(SelfSignedServer { common_name: "kuma", hosts: &hosts }, now()).unwrap();
+    let pair = generate_self_signed(
+        SelfSignedServer { common_name: "kuma", hosts: &hosts, algorithm: KeyAlgorithm::P256 },
+        now(),
+    )
+    .unwrap();
     check(&pair.certificate_pem, |certificate| {
         assert!(certificate.is_ca());
         assert_eq!(certificate.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 3);

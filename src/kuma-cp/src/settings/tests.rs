@@ -71,6 +71,11 @@ fn what_cannot_be_used_is_refused() {
             vec![],
             "store.type postgres is not supported by this control plane, which needs no database: use raft (durable, replicated; the default) or memory",
         ),
+        (
+            "general: {tlsCipherSuites: [TLS_NONE]}",
+            vec![],
+            "General validation failed: unsupported tls cipher: TLS_NONE",
+        ),
         ("mode: both", vec![], "Mode validation failed: invalid mode. Available modes: zone, global"),
         (
             "store: {type: oracle}",

@@ -254,6 +254,13 @@ impl Settings {
         (of("tlsMinVersion"), of("tlsMaxVersion"))
     }
 
+    /// The cipher suites of a server, by Go's names; none means all. What `general` says holds for every
+    /// server.
+    pub(crate) fn tls_cipher_suites(&self, section: &str) -> Vec<String> {
+        let general = self.tree.list("general.tlsCipherSuites");
+        if general.is_empty() { self.tree.list(&format!("{section}.tlsCipherSuites")) } else { general }
+    }
+
     /// Value of the label `zone` of all metrics.
     pub(crate) fn zone_of_metrics(&self) -> &str {
         match &self.mode {

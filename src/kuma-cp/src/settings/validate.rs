@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::tree::Tree;
+use crate::ciphers;
 
 /// Faults of one section, without the section's name.
 type Faults = Vec<String>;
@@ -29,6 +30,9 @@ pub(super) fn all(tree: &Tree) -> Faults {
     section("DpServer", dp_server(tree));
     section("InterCp", inter_cp(tree));
     section("IPAM", ipam(tree));
+    let mut general = Faults::new();
+    tls_versions(tree, "general", &mut general);
+    section("General", general);
     section("Access", access(tree));
     faults
 }
@@ -57,6 +61,7 @@ fn tls_versions(tree: &Tree, section: &str, faults: &mut Faults) {
         let known = ["", "TLSv1_2", "TLSv1_3"].contains(&version);
         check(faults, known, format!("unsupported tls version: {version} supported versions:[TLSv1_2,TLSv1_3]"));
     }
+    faults.extend(tree.list(&format!("{section}.tlsCipherSuites")).iter().filter_map(|name| ciphers::fault(name)));
 }
 
 fn top_level(tree: &Tree) -> Faults {

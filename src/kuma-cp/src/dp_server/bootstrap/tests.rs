@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use identity::x509::{SelfSignedServer, generate_self_signed};
+use identity::x509::{KeyAlgorithm, SelfSignedServer, generate_self_signed};
 use model::kinds::mesh::Mesh;
 use model::{Labels, Spec, Timestamp};
 use serde_json::Value;
@@ -17,7 +17,11 @@ fn service() -> (tempfile::TempDir, Arc<BootstrapService>) {
     let dir = tempfile::tempdir().unwrap();
     let files = TlsSettings { certificate: dir.path().join("crt"), key: dir.path().join("key") };
     let hosts = ["localhost".to_owned(), "10.0.0.1".to_owned()];
-    let pair = generate_self_signed(SelfSignedServer { common_name: "cp", hosts: &hosts }, Timestamp::now()).unwrap();
+    let pair = generate_self_signed(
+        SelfSignedServer { common_name: "cp", hosts: &hosts, algorithm: KeyAlgorithm::P256 },
+        Timestamp::now(),
+    )
+    .unwrap();
     std::fs::write(&files.certificate, pair.certificate_pem).unwrap();
     std::fs::write(&files.key, pair.key_pem).unwrap();
     let store = MemoryStore::new();
