@@ -71,13 +71,7 @@ async fn deleted_dataplane_leaves_its_proxy_what_it_has_and_nobody_waits_for_it(
 #[tokio::test(flavor = "multi_thread")]
 async fn revision_that_concerns_nobody_is_everywhere_at_once() {
     let world = World::new().await;
-    world.dataplane("web").await;
-    let mut proxy = world.proxy("web").await;
-    proxy.begin().await;
-    proxy.next_clusters().await;
-    let listeners = proxy.next().await;
-    proxy.answer(&listeners, None).await;
-    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+    let _proxy = world.settled_proxy("web").await;
     let revision = world.put(model::registry::SECRET, "unused", serde_json::json!({"data": "eA=="})).await;
     world.until(|control_plane| control_plane.propagation(revision).folded).await;
     let propagation = world.control_plane.propagation(revision);
@@ -87,13 +81,7 @@ async fn revision_that_concerns_nobody_is_everywhere_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusal_is_reported_with_its_words_and_healed_by_the_next_version() {
     let world = World::new().await;
-    world.dataplane("web").await;
-    let mut proxy = world.proxy("web").await;
-    proxy.begin().await;
-    proxy.next_clusters().await;
-    let listeners = proxy.next().await;
-    proxy.answer(&listeners, None).await;
-    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+    let mut proxy = world.settled_proxy("web").await;
     let bad = world.service("api", 80).await;
     let change = proxy.next().await;
     proxy.answer(&change, Some("port is reserved")).await;

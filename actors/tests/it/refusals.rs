@@ -38,30 +38,17 @@ fn is_traced_to_the_patch(control_plane: &actors::ControlPlane) -> bool {
     matches!(&causes[..], [key] if key.kind == MESH_PROXY_PATCH && &*key.name == "patch")
 }
 
-/// A connected proxy that runs all that there is.
-async fn settled(world: &World) -> Proxy {
-    world.dataplane("web").await;
-    let mut proxy = world.proxy("web").await;
-    proxy.begin().await;
-    proxy.next_clusters().await;
-    let listeners = proxy.next().await;
-    proxy.answer(&listeners, None).await;
-    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
-    proxy
+/// A policy that shapes every destination.
+async fn put_timeout(world: &World, name: &str) {
+    let spec = json!({"to": [{"targetRef": {"kind": "Mesh"}, "default": {"connectionTimeout": "3s"}}]});
+    world.put(MESH_TIMEOUT, name, spec).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusal_is_traced_to_the_policy_that_brought_it_and_gone_when_that_is_repaired() {
     let world = World::new().await;
-    world
-        .put(
-            MESH_TIMEOUT,
-            "bystander",
-            json!({"to": [{"targetRef": {"kind": "Mesh"},
-        "default": {"connectionTimeout": "3s"}}]}),
-        )
-        .await;
-    let mut proxy = settled(&world).await;
+    put_timeout(&world, "bystander").await;
+    let mut proxy = world.settled_proxy("web").await;
     put_patch(&world, "added").await;
     refuse(&mut proxy, "added", 1).await;
     world.until(is_traced_to_the_patch).await;
@@ -77,20 +64,13 @@ async fn refusal_is_traced_to_the_policy_that_brought_it_and_gone_when_that_is_r
 #[tokio::test(flavor = "multi_thread")]
 async fn refusal_after_a_reconnect_is_still_traced() {
     let world = World::new().await;
-    let mut proxy = settled(&world).await;
+    let mut proxy = world.settled_proxy("web").await;
     put_patch(&world, "added").await;
     refuse(&mut proxy, "added", 1).await;
     world.until(is_traced_to_the_patch).await;
     drop(proxy);
     world.until(|control_plane| control_plane.proxies().is_empty()).await;
-    world
-        .put(
-            MESH_TIMEOUT,
-            "later",
-            json!({"to": [{"targetRef": {"kind": "Mesh"},
-        "default": {"connectionTimeout": "3s"}}]}),
-        )
-        .await;
+    put_timeout(&world, "later").await;
     let mut proxy = world.proxy("web").await;
     proxy.begin().await;
     refuse(&mut proxy, "added", 1).await;
@@ -102,14 +82,7 @@ async fn refusal_in_the_first_configuration_is_traced_to_the_last_policy_that_sh
     let world = World::new().await;
     world.dataplane("web").await;
     put_patch(&world, "added").await;
-    world
-        .put(
-            MESH_TIMEOUT,
-            "bystander",
-            json!({"to": [{"targetRef": {"kind": "Mesh"},
-        "default": {"connectionTimeout": "3s"}}]}),
-        )
-        .await;
+    put_timeout(&world, "bystander").await;
     let mut proxy = world.proxy("web").await;
     proxy.begin().await;
     refuse(&mut proxy, "added", 1).await;

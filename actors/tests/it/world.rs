@@ -137,6 +137,18 @@ impl World {
         tokio::time::timeout(PATIENCE, satisfied).await.expect("the store does not get there");
     }
 
+    /// A connected proxy of a new Dataplane that runs all that there is.
+    pub(crate) async fn settled_proxy(&self, name: &str) -> Proxy {
+        self.dataplane(name).await;
+        let mut proxy = self.proxy(name).await;
+        proxy.begin().await;
+        proxy.next_clusters().await;
+        let listeners = proxy.next().await;
+        proxy.answer(&listeners, None).await;
+        self.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+        proxy
+    }
+
     /// Waits until `condition` holds of the control plane, which has no event for it.
     pub(crate) async fn until(&self, condition: impl Fn(&ControlPlane) -> bool) {
         let satisfied = async {
