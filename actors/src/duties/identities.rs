@@ -14,12 +14,14 @@ use super::pass::Pass;
 use super::settings::DutySettings;
 use crate::authority::{self, AuthorityError};
 
-/// Brings authority, trust and conditions of every MeshIdentity of a mesh up to date. Making an
-/// authority takes tens of milliseconds.
-pub fn keep(pass: &mut Pass, mesh: &str, settings: &DutySettings) {
-    for identity in pass.in_mesh(MESH_IDENTITY, mesh) {
-        let conditions = reconcile(pass, &identity, settings);
-        pass.put_status(&identity.key, MeshIdentityStatus { conditions });
+/// Brings authority, trust and conditions of every MeshIdentity of the meshes in focus up to date.
+/// Making an authority takes tens of milliseconds.
+pub fn keep(pass: &mut Pass, settings: &DutySettings) {
+    for mesh in pass.focus().identities.clone() {
+        for identity in pass.in_mesh(MESH_IDENTITY, &mesh) {
+            let conditions = reconcile(pass, &identity, settings);
+            pass.put_status(&identity.key, MeshIdentityStatus { conditions });
+        }
     }
 }
 

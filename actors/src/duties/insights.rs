@@ -13,7 +13,7 @@ use super::pass::Pass;
 use super::settings::DutySettings;
 
 /// The generation of each open subscription, and since when it has not moved.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pulses(BTreeMap<(Key, String), (u32, Timestamp)>);
 
 /// Closes subscriptions whose generation has not moved for the idle timeout: the control plane that
@@ -47,6 +47,27 @@ pub fn close_dead(pass: &mut Pass, settings: &DutySettings, pulses: &mut Pulses)
     pulses.0 = seen;
 }
 
+/// Sees that proxies that came or left since the last pass are looked at in time.
+pub fn watch(pass: &mut Pass, settings: &DutySettings, pulses: &mut Pulses) {
+    for key in pass.focus().came.clone() {
+        let Some(resource) = pass.state().get(&key).cloned() else { continue };
+        let subscriptions = resource.spec::<DataplaneInsight>().map_or(&[][..], |insight| &insight.subscriptions);
+        for open in subscriptions.iter().filter(|s| s.is_online()) {
+            pulses.0.insert((key.clone(), open.id.clone()), (open.generation, pass.now()));
+            pass.wake_at(after(pass.now(), settings.dataplane_idle_timeout));
+        }
+    }
+    if let Some(left) = pass.focus().left {
+        pass.wake_at(after(left, settings.dataplane_cleanup_age));
+    }
+}
+
+/// When the proxy of an insight left; `None` while it is there, and when it never was.
+pub(super) fn left_at(insight: &Resource) -> Option<Timestamp> {
+    let insight = insight.spec::<DataplaneInsight>().filter(|insight| !insight.is_online())?;
+    Some(insight.last_subscription()?.disconnect_time?.0)
+}
+
 fn write(pass: &mut Pass, resource: &Resource, insight: DataplaneInsight) {
     match Spec::of(insight) {
         Ok(spec) => pass.put(resource.key.clone(), resource.meta.labels.clone(), spec, None),
@@ -59,9 +80,8 @@ fn write(pass: &mut Pass, resource: &Resource, insight: DataplaneInsight) {
 pub fn collect_garbage(pass: &mut Pass, settings: &DutySettings) {
     let insights: Vec<_> = pass.state().of_kind(DATAPLANE_INSIGHT).cloned().collect();
     for resource in insights {
-        let Some(insight) = resource.spec::<DataplaneInsight>().filter(|i| !i.is_online()) else { continue };
-        let Some(left) = insight.last_subscription().and_then(|s| s.disconnect_time) else { continue };
-        let end = after(left.0, settings.dataplane_cleanup_age);
+        let Some(left) = left_at(&resource) else { continue };
+        let end = after(left, settings.dataplane_cleanup_age);
         if end <= pass.now() {
             pass.delete(&Key::new(DATAPLANE, &resource.key.mesh, &resource.key.name));
         } else {

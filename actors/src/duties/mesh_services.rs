@@ -1,6 +1,5 @@
 //! MeshServices of a Universal zone, made from its Dataplanes: one a workload.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::kinds::dataplane::{Dataplane, Inbound};
@@ -22,43 +21,33 @@ use super::settings::DutySettings;
 
 const GENERATOR: &str = "meshservice-generator";
 
-/// Makes, updates and removes the generated MeshServices of a mesh. A service that lost its last
+/// Makes, updates and removes the generated MeshServices of workloads. A service that lost its last
 /// dataplane stays for the grace period, so that its address survives a redeployment.
-pub fn keep(pass: &mut Pass, mesh: &str, settings: &DutySettings) {
-    let wanted = wanted(pass, mesh);
-    let generated: Vec<_> = pass
-        .in_mesh(MESH_SERVICE, mesh)
-        .into_iter()
-        .filter(|r| is_local(r) && r.label(MANAGED_BY) == Some(GENERATOR))
-        .collect();
-    for service in &generated {
-        if !wanted.contains_key(&*service.key.name) {
-            retire(pass, service, settings);
-        }
-    }
-    for (name, dataplanes) in &wanted {
-        let key = Key::new(MESH_SERVICE, mesh, name);
+pub fn keep(pass: &mut Pass, settings: &DutySettings) {
+    for (mesh, name) in pass.focus().workloads.clone() {
+        let key = Key { kind: MESH_SERVICE, mesh, name: name.as_str().into() };
+        let dataplanes = dataplanes(pass, &key.mesh, &name);
         match pass.state().get(&key).cloned() {
             // Somebody else's service of that name stays as it is.
             Some(existing) if !is_local(&existing) || existing.label(MANAGED_BY) != Some(GENERATOR) => {}
-            Some(existing) => update(pass, &existing, name, dataplanes, settings),
-            None => create(pass, key, name, dataplanes, settings),
+            Some(existing) if dataplanes.is_empty() => retire(pass, &existing, settings),
+            Some(existing) => update(pass, &existing, &dataplanes, settings),
+            None => create(pass, key, &name, &dataplanes, settings),
         }
     }
 }
 
-/// The dataplanes of each workload, oldest first.
-fn wanted(pass: &Pass, mesh: &str) -> BTreeMap<String, Vec<Arc<Resource>>> {
-    let mut dataplanes = pass.in_mesh(DATAPLANE, mesh);
-    dataplanes.sort_by(|a, b| (a.meta.creation_time, &a.key.name).cmp(&(b.meta.creation_time, &b.key.name)));
-    let mut by_workload: BTreeMap<String, Vec<Arc<Resource>>> = BTreeMap::new();
-    for dataplane in dataplanes {
+/// The dataplanes of a workload that can stand behind a service, oldest first.
+fn dataplanes(pass: &Pass, mesh: &Arc<str>, name: &str) -> Vec<Arc<Resource>> {
+    let named = pass.index().dataplanes(mesh, &[(WORKLOAD.to_owned(), name.to_owned())].into());
+    let key = |name: &Arc<str>| Key { kind: DATAPLANE, mesh: Arc::clone(mesh), name: Arc::clone(name) };
+    let mut dataplanes: Vec<_> = named.iter().filter_map(|name| pass.state().get(&key(name)).cloned()).collect();
+    dataplanes.retain(|dataplane| {
         let has_inbounds = dataplane.spec::<Dataplane>().is_some_and(|d| !d.inbounds().is_empty());
-        if let (true, Some(name)) = (has_inbounds, workload(&dataplane)) {
-            by_workload.entry(name.to_owned()).or_default().push(dataplane);
-        }
-    }
-    by_workload
+        has_inbounds && workload(dataplane).is_some()
+    });
+    dataplanes.sort_by(|a, b| (a.meta.creation_time, &a.key.name).cmp(&(b.meta.creation_time, &b.key.name)));
+    dataplanes
 }
 
 fn create(pass: &mut Pass, key: Key, name: &str, dataplanes: &[Arc<Resource>], settings: &DutySettings) {
@@ -80,7 +69,7 @@ fn create(pass: &mut Pass, key: Key, name: &str, dataplanes: &[Arc<Resource>], s
 
 /// Brings ports and labels up to date. State, identities and status stay: the address of a service
 /// must not change because one of its ports did.
-fn update(pass: &mut Pass, existing: &Resource, _name: &str, dataplanes: &[Arc<Resource>], settings: &DutySettings) {
+fn update(pass: &mut Pass, existing: &Resource, dataplanes: &[Arc<Resource>], settings: &DutySettings) {
     let (Some(spec), Some(first)) = (existing.spec::<MeshService>(), dataplanes.first()) else { return };
     let keeps_ports = dataplanes.iter().any(|dataplane| ports(dataplane) == spec.ports);
     let wanted_ports = if keeps_ports { spec.ports.clone() } else { ports(first) };

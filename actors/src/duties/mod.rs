@@ -6,11 +6,19 @@
 //! duties of a pass become one transaction, so that proxies see a new service with its address and
 //! its hostname at once. The [`runner`] calls them when the feed says that something changed, and
 //! when a deadline of theirs comes.
+//!
+//! A pass looks at what changes can have made wrong ([`Focus`]) and finds what belongs together in an
+//! [`Index`]: the cost of a change does not depend on what else there is. When everything is in focus
+//! the outcome is the same, and a test holds that.
 
+mod claims;
 pub mod collection;
+pub mod focus;
 pub mod hostnames;
 pub mod identities;
+mod index;
 pub mod insights;
+mod keep;
 mod label_propagation;
 pub mod mesh_services;
 pub mod multi_zone;
@@ -21,6 +29,9 @@ pub mod settings;
 pub mod vips;
 pub mod workloads;
 
+pub use focus::Focus;
+pub use index::Index;
+pub use keep::{Memory, keep_all};
 pub use pass::Pass;
 pub use runner::run;
 pub use settings::DutySettings;

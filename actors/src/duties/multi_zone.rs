@@ -2,27 +2,28 @@
 
 use model::kinds::conditions::Condition;
 use model::kinds::mesh_multi_zone_service::{MatchedMeshService, MeshMultiZoneService, MeshMultiZoneServiceStatus};
-use model::registry::{MESH_MULTI_ZONE_SERVICE, MESH_SERVICE};
 
 use model::kri::display_name;
 use model::labels::{NAMESPACE, ZONE};
 
 use super::pass::Pass;
 
-/// Brings the matched services of each MeshMultiZoneService of a mesh up to date.
-pub fn keep(pass: &mut Pass, mesh: &str) {
-    let services = pass.in_mesh(MESH_SERVICE, mesh);
-    for multi in pass.in_mesh(MESH_MULTI_ZONE_SERVICE, mesh) {
+/// Brings the matched services of MeshMultiZoneServices up to date.
+pub fn keep(pass: &mut Pass) {
+    for key in pass.focus().multi_zone.clone() {
+        let Some(multi) = pass.state().get(&key).cloned() else { continue };
         let Some(spec) = multi.spec::<MeshMultiZoneService>() else { continue };
+        let wanted = spec.selector.mesh_service.match_labels.clone().unwrap_or_default();
+        let services = pass.index().services(&key.mesh, &wanted);
         let label = |service: &model::Resource, key| service.label(key).unwrap_or_default().to_owned();
         let mut matched: Vec<_> = services
             .iter()
-            .filter(|service| spec.selector.mesh_service.matches(&service.meta.labels))
+            .filter_map(|service| pass.state().get(service))
             .map(|service| MatchedMeshService {
                 name: display_name(service).to_owned(),
                 namespace: label(service, NAMESPACE),
                 zone: label(service, ZONE),
-                mesh: mesh.to_owned(),
+                mesh: key.mesh.to_string(),
             })
             .collect();
         matched.sort_by_key(|m| format!("{}/{}/{}/{}", m.name, m.namespace, m.zone, m.mesh));

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use model::{Key, Kind, Labels, Resource, Spec, Timestamp};
 use serde::Serialize;
-use store::{Guard, GuardFailure, Op, Put, Snapshot, State, StatusChange, Txn};
+use store::{ChangeBatch, Guard, GuardFailure, Op, Put, Snapshot, State, StatusChange, Txn};
+
+use super::focus::Focus;
+use super::index::Index;
 
 /// One pass of the duties. Writes show at once in [`Pass::state`], so that a later duty builds on
 /// an earlier one; together they are one transaction, guarded by the versions that were read.
 pub struct Pass {
     base: Snapshot,
     scratch: State,
+    index: Index,
+    focus: Focus,
     guards: BTreeMap<Key, Guard>,
     ops: Vec<Op>,
     now: Timestamp,
@@ -22,10 +27,32 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass over `base` at the time `now`.
-    pub fn new(base: Snapshot, now: Timestamp) -> Self {
+    /// A pass over what `focus` names of `base`, whose index is `index`, at the time `now`.
+    pub fn new(base: Snapshot, index: Index, focus: Focus, now: Timestamp) -> Self {
         let scratch = (*base).clone();
-        Self { base, scratch, guards: BTreeMap::new(), ops: Vec::new(), now, deadline: None, faults: Vec::new() }
+        let (guards, ops, faults) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { base, scratch, index, focus, guards, ops, now, deadline: None, faults }
+    }
+
+    /// The index of [`Pass::state`].
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What to look at, what the pass itself made wrong included.
+    pub fn focus(&self) -> &Focus {
+        &self.focus
+    }
+
+    /// Looks at nothing of the meshes that `leaves` names.
+    pub fn leave_out(&mut self, leaves: impl Fn(&State, &Arc<str>) -> bool) {
+        let scratch = &self.scratch;
+        self.focus.retain(|mesh| !leaves(scratch, mesh));
+    }
+
+    /// Looks at a workload as well.
+    pub fn look_at(&mut self, mesh: &Arc<str>, workload: &str) {
+        self.focus.workloads.insert((Arc::clone(mesh), workload.to_owned()));
     }
 
     /// The state with all writes of this pass.
@@ -97,9 +124,12 @@ impl Pass {
 
     fn write(&mut self, op: Op) {
         let single = Txn { ops: vec![op.clone()], ..Txn::new() };
-        let written: Result<_, GuardFailure> = self.scratch.apply(&single, self.now, 0);
+        let written: Result<Arc<ChangeBatch>, GuardFailure> = self.scratch.apply(&single, self.now, 0);
         match written {
-            Ok(_) => self.ops.push(op),
+            Ok(batch) => {
+                batch.changes.iter().for_each(|c| self.index.follow(c, &self.scratch, &mut self.focus));
+                self.ops.push(op);
+            }
             Err(failure) => self.fault(failure.to_string()),
         }
     }

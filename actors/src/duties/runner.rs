@@ -1,7 +1,6 @@
 //! Runs the duties where the leader is: when the feed brings something that concerns them, when a
 //! deadline of theirs comes, and at first.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,14 @@ use model::registry::{
     MESH_MULTI_ZONE_SERVICE, MESH_SERVICE, MESH_TRUST, SECRET, WORKLOAD,
 };
 use model::{Change, Kind};
-use store::{CommitError, Event, KindFilter, Leadership, Snapshot, Store, Txn, Watch};
+use store::{CommitError, Event, KindFilter, Leadership, Revision, State, Store, Txn, Watch};
 use tokio_util::sync::CancellationToken;
 
-use super::insights::{Pulses, close_dead, collect_garbage};
+use super::focus::Focus;
+use super::index::Index;
+use super::keep::{Memory, keep_all};
 use super::pass::Pass;
 use super::settings::DutySettings;
-use super::vips::LastGiven;
-use super::{hostnames, identities, mesh_services, multi_zone, service_status, vips, workloads};
 
 /// The kinds that duties read.
 const KINDS: &[Kind] = &[
@@ -65,50 +64,44 @@ struct Leader {
     settings: DutySettings,
     term: u64,
     memory: Memory,
+    /// How far changes were followed; `None` before the first pass.
+    followed: Option<Followed>,
 }
 
-/// What duties remember between passes.
-#[derive(Default)]
-struct Memory {
-    last_given: LastGiven,
-    pulses: Pulses,
+/// A state that was followed, and what is to be looked at in it.
+#[derive(Clone)]
+pub(super) struct Followed {
+    pub(super) revision: Revision,
+    pub(super) index: Index,
+    pub(super) focus: Focus,
 }
 
-/// Which meshes a pass looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Scope {
-    All,
-    Meshes(BTreeSet<Arc<str>>),
-}
-
-impl Scope {
-    fn none() -> Self {
-        Self::Meshes(BTreeSet::new())
+impl Followed {
+    /// All of a state.
+    pub(super) fn anew(state: &State, settings: &DutySettings) -> Self {
+        let mut focus = Focus::default();
+        let index = Index::of(state, settings, &mut focus);
+        Self { revision: state.revision(), index, focus }
     }
 
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Meshes(meshes) if meshes.is_empty())
-    }
-
-    fn add(&mut self, change: &Change) {
-        let kind = change.key.kind;
-        if kind == HOSTNAME_GENERATOR {
-            *self = Self::All;
-        } else if let Self::Meshes(meshes) = self
-            && KINDS.contains(&kind)
-            && !is_heartbeat(change)
-        {
-            meshes.insert(Arc::clone(if kind == MESH { &change.key.name } else { &change.key.mesh }));
+    /// Follows the changes up to `state`; all of it anew when a change is about more than its mesh's
+    /// resources, or when changes are forgotten.
+    pub(super) fn follow(self, state: &State, settings: &DutySettings) -> Self {
+        let Some(batches) = state.since(self.revision) else { return Self::anew(state, settings) };
+        let Self { mut index, mut focus, .. } = self;
+        for change in batches.flat_map(|batch| &batch.changes) {
+            if change.key.kind == HOSTNAME_GENERATOR || change.key.kind == MESH {
+                return Self::anew(state, settings);
+            }
+            index.follow(change, state, &mut focus);
         }
+        Self { revision: state.revision(), index, focus }
     }
+}
 
-    fn meshes(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
-        let exist = snapshot.of_kind(MESH).map(|r| &r.key.name);
-        match self {
-            Self::All => exist.cloned().collect(),
-            Self::Meshes(meshes) => exist.filter(|name| meshes.contains(*name)).cloned().collect(),
-        }
-    }
+/// Whether duties have to look at a change.
+fn concerns(change: &Change) -> bool {
+    KINDS.contains(&change.key.kind) && !is_heartbeat(change)
 }
 
 /// Whether an insight changed without its proxy coming or going.
@@ -119,77 +112,99 @@ fn is_heartbeat(change: &Change) -> bool {
     change.key.kind == DATAPLANE_INSIGHT && online(&change.before) == online(&change.after)
 }
 
+/// Why a pass is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// Nothing asks for one.
+    No,
+    /// Something changed.
+    Changed,
+    /// Time has come to look for what has died.
+    Timed,
+}
+
+impl Due {
+    fn changed(self) -> Self {
+        if self == Self::Timed { self } else { Self::Changed }
+    }
+}
+
 impl Leader {
     fn new(store: Arc<dyn Store>, settings: DutySettings, term: u64) -> Self {
-        Self { store, settings, term, memory: Memory::default() }
+        Self { store, settings, term, memory: Memory::default(), followed: None }
     }
 
     async fn run(mut self) {
         let mut watch = self.store.watch(None, KindFilter::Only(KINDS.to_vec()));
-        let mut scope = Scope::All;
+        let mut due = Due::Timed;
         let mut deadline = None;
         loop {
-            if !scope.is_empty() {
-                match self.pass(&scope).await {
+            if due != Due::No {
+                match self.pass(due == Due::Timed).await {
                     Outcome::Done(next) => {
-                        // Only a pass over everything knows all deadlines.
-                        let known = deadline.filter(|_| scope != Scope::All);
+                        // Only a timed pass knows all deadlines.
+                        let known = deadline.filter(|_| due != Due::Timed);
                         deadline = known.into_iter().chain(next).min();
-                        scope = Scope::none();
+                        due = Due::No;
                     }
                     // Something changed under the pass: the feed brings it.
-                    Outcome::Conflict => match watch.next().await {
-                        Some(Event::Snapshot(_)) => scope = Scope::All,
-                        Some(Event::Batch(batch)) => batch.changes.iter().for_each(|change| scope.add(change)),
-                        None => return,
-                    },
+                    Outcome::Conflict => {
+                        if watch.next().await.is_none() {
+                            return;
+                        }
+                    }
                     Outcome::Unavailable => tokio::time::sleep(RETRY_PAUSE).await,
                     Outcome::Stopped => return,
                 }
             }
-            if !self.gather(&mut watch, &mut scope, deadline).await {
+            if !self.gather(&mut watch, &mut due, deadline).await {
                 return;
             }
         }
     }
 
-    /// Waits for what the next pass is about; everything that is ready is taken at once.
-    async fn gather(&self, watch: &mut Watch, scope: &mut Scope, deadline: Option<Timestamp>) -> bool {
-        let mut waited_for = !scope.is_empty();
+    /// Waits until a pass is due; everything that is ready is taken at once.
+    async fn gather(&self, watch: &mut Watch, due: &mut Due, deadline: Option<Timestamp>) -> bool {
         loop {
-            let next = async {
-                if waited_for { futures::FutureExt::now_or_never(watch.next()) } else { Some(watch.next().await) }
-            };
+            let waits = *due == Due::No;
+            let next =
+                async { if waits { Some(watch.next().await) } else { futures::FutureExt::now_or_never(watch.next()) } };
             let event = tokio::select! {
                 event = next => event,
-                () = until(deadline), if !waited_for => {
-                    *scope = Scope::All;
+                () = until(deadline), if waits => {
+                    *due = Due::Timed;
                     return true;
                 }
             };
             match event {
                 None => return true,
                 Some(None) => return false,
-                Some(Some(Event::Snapshot(_))) => *scope = Scope::All,
-                Some(Some(Event::Batch(batch))) => batch.changes.iter().for_each(|change| scope.add(change)),
+                Some(Some(Event::Snapshot(_))) => *due = due.changed(),
+                Some(Some(Event::Batch(batch))) => {
+                    if batch.changes.iter().any(concerns) {
+                        *due = due.changed();
+                    }
+                }
             }
-            waited_for |= !scope.is_empty();
         }
     }
 
-    async fn pass(&mut self, scope: &Scope) -> Outcome {
+    /// One pass. What it looked at stays in focus until its writes are committed.
+    async fn pass(&mut self, timed: bool) -> Outcome {
         let snapshot = self.store.snapshot();
-        let meshes = scope.meshes(&snapshot);
-        let timed = *scope == Scope::All;
         let settings = self.settings.clone();
-        let mut memory = std::mem::take(&mut self.memory);
+        let (mut memory, followed) = (std::mem::take(&mut self.memory), self.followed.take());
         let computed = tokio::task::spawn_blocking(move || {
-            let mut pass = Pass::new(snapshot, Timestamp::now());
-            keep_all(&mut pass, &meshes, timed, &settings, &mut memory);
-            (pass, memory)
+            let followed = match followed {
+                Some(followed) => followed.follow(&snapshot, &settings),
+                None => Followed::anew(&snapshot, &settings),
+            };
+            let mut pass = Pass::new(snapshot, followed.index.clone(), followed.focus.clone(), Timestamp::now());
+            keep_all(&mut pass, timed, &settings, &mut memory);
+            (pass, memory, followed)
         })
         .await;
-        let (pass, memory) = match computed {
+        let (pass, memory, followed) = match computed {
             Ok(computed) => computed,
             Err(error) => {
                 tracing::error!(%error, "a duty failed");
@@ -201,7 +216,10 @@ impl Leader {
         for fault in faults {
             tracing::warn!(fault, "a duty could not be done");
         }
-        self.commit(txn, deadline).await
+        let outcome = self.commit(txn, deadline).await;
+        let done = matches!(outcome, Outcome::Done(_));
+        self.followed = Some(if done { Followed { focus: Focus::default(), ..followed } } else { followed });
+        outcome
     }
 
     async fn commit(&self, txn: Txn, deadline: Option<Timestamp>) -> Outcome {
@@ -240,29 +258,6 @@ enum Outcome {
     Unavailable,
     /// The store has stopped.
     Stopped,
-}
-
-/// All duties over the given meshes; those that look for what has died only in a `timed` pass.
-fn keep_all(pass: &mut Pass, meshes: &[Arc<str>], timed: bool, settings: &DutySettings, memory: &mut Memory) {
-    if settings.global {
-        return;
-    }
-    if timed {
-        close_dead(pass, settings, &mut memory.pulses);
-        collect_garbage(pass, settings);
-    }
-    for mesh in meshes {
-        identities::keep(pass, mesh, settings);
-        mesh_services::keep(pass, mesh, settings);
-        workloads::keep(pass, mesh, settings);
-    }
-    vips::keep(pass, settings, &mut memory.last_given);
-    for mesh in meshes {
-        multi_zone::keep(pass, mesh);
-        hostnames::keep(pass, mesh, settings);
-        service_status::keep(pass, mesh, settings);
-        workloads::keep_status(pass, mesh);
-    }
 }
 
 /// Waits until a point in time; forever without one.

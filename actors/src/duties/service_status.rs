@@ -1,9 +1,10 @@
 //! What MeshServices say of themselves: their identities, whether mTLS can be used, how many
 //! dataplanes there are, and whether any is healthy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdSet;
 use model::kinds::conditions::ConditionStatus;
 use model::kinds::dataplane::Dataplane;
 use model::kinds::mesh_identity::{self, MeshIdentity, MeshIdentityStatus, ProviderType};
@@ -12,29 +13,22 @@ use model::kinds::mesh_service::{
     ServiceState, TlsStatus,
 };
 use model::kinds::mesh_trust::MeshTrust;
-use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_SERVICE, MESH_TRUST};
-use model::{Resource, Spec};
+use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_TRUST};
+use model::{Key, Labels, Resource, Spec};
 
 use super::collection::{is_local, is_online, selects, serves_all_ports};
 use super::pass::Pass;
 use super::settings::DutySettings;
 use crate::authority;
 
-/// Brings state, identities and status of the local MeshServices of a mesh up to date.
-pub fn keep(pass: &mut Pass, mesh: &str, settings: &DutySettings) {
-    let world = World {
-        dataplanes: pass.in_mesh(DATAPLANE, mesh),
-        identities: pass.in_mesh(MESH_IDENTITY, mesh),
-        trust_domains: pass
-            .in_mesh(MESH_TRUST, mesh)
-            .iter()
-            .filter_map(|r| Some(r.spec::<MeshTrust>()?.trust_domain.clone()))
-            .collect(),
-        zone: &settings.zone,
-    };
-    for service in pass.in_mesh(MESH_SERVICE, mesh).into_iter().filter(|s| is_local(s)) {
+/// Brings state, identities and status of local MeshServices up to date.
+pub fn keep(pass: &mut Pass, settings: &DutySettings) {
+    let mut worlds: BTreeMap<Arc<str>, World<'_>> = BTreeMap::new();
+    for key in pass.focus().services.clone() {
+        let Some(service) = pass.state().get(&key).filter(|s| is_local(s)).cloned() else { continue };
         let Some(spec) = service.spec::<MeshService>() else { continue };
-        let selected: Vec<_> = world.dataplanes.iter().filter(|d| selects(spec, d)).collect();
+        let world = worlds.entry(Arc::clone(&key.mesh)).or_insert_with(|| World::of(pass, &key.mesh, settings));
+        let selected = selected(pass, &key.mesh, spec);
         let mut proxies = DataplaneProxies::default();
         for dataplane in &selected {
             proxies.total += 1;
@@ -59,15 +53,36 @@ pub fn keep(pass: &mut Pass, mesh: &str, settings: &DutySettings) {
 
 /// What services of a mesh are judged by.
 struct World<'a> {
-    dataplanes: Vec<Arc<Resource>>,
     identities: Vec<Arc<Resource>>,
     trust_domains: BTreeSet<String>,
     zone: &'a str,
 }
 
-impl World<'_> {
+/// The dataplanes behind a service, by name.
+fn selected(pass: &Pass, mesh: &Arc<str>, service: &MeshService) -> Vec<Arc<Resource>> {
+    let selector = &service.selector;
+    let names = match (&selector.dataplane_ref, &selector.dataplane_labels) {
+        (Some(reference), _) => OrdSet::unit(reference.name.as_str().into()),
+        (None, Some(labels)) => pass.index().dataplanes(mesh, labels.match_labels.as_ref().unwrap_or(&Labels::new())),
+        (None, None) => OrdSet::new(),
+    };
+    let key = |name: &Arc<str>| Key { kind: DATAPLANE, mesh: Arc::clone(mesh), name: Arc::clone(name) };
+    let found = names.iter().filter_map(|name| pass.state().get(&key(name)));
+    found.filter(|dataplane| selects(service, dataplane)).cloned().collect()
+}
+
+impl<'a> World<'a> {
+    fn of(pass: &Pass, mesh: &str, settings: &'a DutySettings) -> Self {
+        let trusts = pass.state().in_mesh(MESH_TRUST, mesh);
+        Self {
+            identities: pass.in_mesh(MESH_IDENTITY, mesh),
+            trust_domains: trusts.filter_map(|r| Some(r.spec::<MeshTrust>()?.trust_domain.clone())).collect(),
+            zone: &settings.zone,
+        }
+    }
+
     /// The distinct SPIFFE IDs of the dataplanes under every identity that issues or names them.
-    fn identities_of(&self, dataplanes: &[&Arc<Resource>]) -> Vec<ServiceIdentity> {
+    fn identities_of(&self, dataplanes: &[Arc<Resource>]) -> Vec<ServiceIdentity> {
         let mut ids = BTreeSet::new();
         for identity in self.identities.iter().filter(|i| is_ready(i, true)) {
             let Some(spec) = identity.spec::<MeshIdentity>() else { continue };
@@ -81,7 +96,7 @@ impl World<'_> {
     }
 
     /// Once ready a service stays ready while the mesh has any identity.
-    fn tls(&self, status: &MeshServiceStatus, dataplanes: &[&Arc<Resource>]) -> TlsStatus {
+    fn tls(&self, status: &MeshServiceStatus, dataplanes: &[Arc<Resource>]) -> TlsStatus {
         if self.identities.is_empty() {
             return TlsStatus::NotReady;
         }

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DutySettings, run};
 
+mod incremental;
+
 struct World {
     store: Arc<MemoryStore>,
     stop: CancellationToken,

@@ -8,7 +8,7 @@ type Pair = (String, String);
 
 /// Things with labels, found by a selector: the cost is the size of the answer's rarest label.
 #[derive(Clone, Debug)]
-pub(super) struct LabelIndex<K: Ord + Clone> {
+pub struct LabelIndex<K: Ord + Clone> {
     all: OrdSet<K>,
     by_pair: OrdMap<Pair, OrdSet<K>>,
 }
@@ -24,14 +24,16 @@ fn pair(label: (&String, &String)) -> Pair {
 }
 
 impl<K: Ord + Clone> LabelIndex<K> {
-    pub(super) fn insert(&mut self, key: &K, labels: &Labels) {
+    /// Adds a thing with its labels.
+    pub fn insert(&mut self, key: &K, labels: &Labels) {
         self.all.insert(key.clone());
         for label in labels {
             self.by_pair.entry(pair(label)).or_default().insert(key.clone());
         }
     }
 
-    pub(super) fn remove(&mut self, key: &K, labels: &Labels) {
+    /// Removes a thing; `labels` are those that it was added with.
+    pub fn remove(&mut self, key: &K, labels: &Labels) {
         self.all.remove(key);
         for label in labels {
             remove_from(&mut self.by_pair, &pair(label), key);
@@ -39,7 +41,7 @@ impl<K: Ord + Clone> LabelIndex<K> {
     }
 
     /// All that have every wanted label; everything when none is wanted.
-    pub(super) fn select(&self, wanted: &Labels) -> OrdSet<K> {
+    pub fn select(&self, wanted: &Labels) -> OrdSet<K> {
         let mut sets = Vec::with_capacity(wanted.len());
         for label in wanted {
             match self.by_pair.get(&pair(label)) {
@@ -59,7 +61,7 @@ impl<K: Ord + Clone> LabelIndex<K> {
 /// Selectors, found by the labels of what they may select: the cost is the number of selectors that
 /// want one of these labels. The answer may hold selectors that want more than that.
 #[derive(Clone, Debug)]
-pub(super) struct SelectorIndex<K: Ord + Clone> {
+pub struct SelectorIndex<K: Ord + Clone> {
     unconditional: OrdSet<K>,
     by_pair: OrdMap<Pair, OrdSet<K>>,
 }
@@ -72,7 +74,7 @@ impl<K: Ord + Clone> Default for SelectorIndex<K> {
 
 impl<K: Ord + Clone> SelectorIndex<K> {
     /// Adds a selector under the wanted label that the fewest others want.
-    pub(super) fn insert(&mut self, key: &K, wanted: &Labels) {
+    pub fn insert(&mut self, key: &K, wanted: &Labels) {
         let count = |label: &Pair| self.by_pair.get(label).map_or(0, OrdSet::len);
         match wanted.iter().map(pair).min_by_key(count) {
             Some(rarest) => self.by_pair.entry(rarest).or_default().insert(key.clone()),
@@ -80,7 +82,8 @@ impl<K: Ord + Clone> SelectorIndex<K> {
         };
     }
 
-    pub(super) fn remove(&mut self, key: &K, wanted: &Labels) {
+    /// Removes a selector; `wanted` is what it was added with.
+    pub fn remove(&mut self, key: &K, wanted: &Labels) {
         self.unconditional.remove(key);
         for label in wanted {
             remove_from(&mut self.by_pair, &pair(label), key);
@@ -88,7 +91,7 @@ impl<K: Ord + Clone> SelectorIndex<K> {
     }
 
     /// Every selector that may select something with these labels.
-    pub(super) fn candidates(&self, labels: &Labels) -> impl Iterator<Item = &K> {
+    pub fn candidates(&self, labels: &Labels) -> impl Iterator<Item = &K> {
         let conditional = labels.iter().filter_map(|label| self.by_pair.get(&pair(label))).flatten();
         self.unconditional.iter().chain(conditional)
     }

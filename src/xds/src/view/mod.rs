@@ -13,7 +13,7 @@ mod dataplanes;
 mod destinations;
 mod fold;
 mod identities;
-mod label_index;
+pub mod label_index;
 mod policies;
 pub(crate) mod reach;
 mod settings;

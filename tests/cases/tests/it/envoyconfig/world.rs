@@ -4,10 +4,7 @@
 use std::sync::Arc;
 
 use actors::duties::settings::LabelPropagation;
-use actors::duties::vips::LastGiven;
-use actors::duties::{
-    DutySettings, Pass, hostnames, identities, mesh_services, multi_zone, service_status, vips, workloads,
-};
+use actors::duties::{DutySettings, Focus, Index, Memory, Pass, keep_all};
 use anyhow::{Context, Result, bail};
 use api::{ApiState, Connection, GuiSettings, Settings};
 use axum::body::Body;
@@ -169,17 +166,12 @@ impl World {
             label_propagation: Some(LabelPropagation::default()),
             ..DutySettings::default()
         };
-        let mut given = LastGiven::default();
+        let mut memory = Memory::default();
         for _ in 0..10 {
-            let mut pass = Pass::new(self.store.snapshot(), Timestamp::now());
-            identities::keep(&mut pass, self.mesh, &settings);
-            mesh_services::keep(&mut pass, self.mesh, &settings);
-            workloads::keep(&mut pass, self.mesh, &settings);
-            vips::keep(&mut pass, &settings, &mut given);
-            multi_zone::keep(&mut pass, self.mesh);
-            hostnames::keep(&mut pass, self.mesh, &settings);
-            service_status::keep(&mut pass, self.mesh, &settings);
-            workloads::keep_status(&mut pass, self.mesh);
+            let (state, mut focus) = (self.store.snapshot(), Focus::default());
+            let index = Index::of(&state, &settings, &mut focus);
+            let mut pass = Pass::new(state, index, focus, Timestamp::now());
+            keep_all(&mut pass, false, &settings, &mut memory);
             let term = self.store.leadership().borrow().term;
             let (txn, _, faults) = pass.finish(term);
             if !faults.is_empty() {
