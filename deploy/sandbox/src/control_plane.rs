@@ -14,6 +14,9 @@ use crate::process::Process;
 /// How long a control plane may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long an answer may take: one that is paused never answers.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// What a control plane is started with.
 #[derive(Clone, Debug, Default)]
 pub struct ControlPlaneSettings {
@@ -70,7 +73,8 @@ impl ControlPlane {
         let (own, log) = (sandbox.bin("kuma-cp"), sandbox.dir().join(format!("{name}.log")));
         let command: Vec<_> = by.iter().map(OsString::from).chain([own.into(), OsString::from("run")]).collect();
         let process = Process::start(name, Path::new(&command[0]), &command[1..], &variables, log.clone())?;
-        let http = reqwest::Client::builder().no_proxy().build().context("could not make an HTTP client")?;
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
+        let http = http.context("could not make an HTTP client")?;
         Ok(Self { process, command, variables, log, work_dir, api_port, dp_port, diagnostics_port, http })
     }
 
@@ -175,6 +179,20 @@ impl ControlPlane {
         let body = answer.text().await.context("could not read an answer")?;
         if !status.is_success() {
             bail!("GET {path} answered {status}: {body}");
+        }
+        serde_json::from_str(&body).with_context(|| format!("{path} answered something else than JSON: {body}"))
+    }
+
+    /// Asks for something to be done, with JSON; the JSON of the answer.
+    ///
+    /// # Errors
+    /// When it answers with an error.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.api())).json(body);
+        let answer = request.send().await.context("could not reach the API")?;
+        let (status, body) = (answer.status(), answer.text().await.context("could not read an answer")?);
+        if !status.is_success() {
+            bail!("POST {path} answered {status}: {body}");
         }
         serde_json::from_str(&body).with_context(|| format!("{path} answered something else than JSON: {body}"))
     }

@@ -4,10 +4,12 @@
 //! The quickstart shows it to people; the end-to-end tests ask questions of it.
 
 mod control_plane;
+mod door;
 pub mod envoy;
 mod ports;
 mod process;
 mod proxy;
+mod replicas;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 pub use control_plane::{ControlPlane, ControlPlaneSettings};
+pub use door::Door;
 pub use ports::{free_port, free_ports};
 pub use process::Process;
 pub use proxy::{Outbound, Proxy, ProxySettings, call};
+pub use replicas::{Place, Replica, ReplicaSettings, Replicas, voters};
 pub use workload::Workload;
 
 /// A folder for everything that one mesh of processes leaves on disk.

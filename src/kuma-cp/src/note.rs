@@ -13,7 +13,7 @@ use crate::connections::Connections;
 use crate::version::VERSION;
 
 /// How often it is told anew, and looked whether proxies should go elsewhere.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The note of one control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,13 +5,13 @@ use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use sandbox::Place;
 
 use crate::checker;
 use crate::clients::Clients;
 use crate::disk;
 use crate::group::{Group, PATIENCE};
 use crate::history::{Asked, Operation, Told};
-use crate::relay::Place;
 use crate::traffic::Traffic;
 
 /// How many writes the clients get acknowledged under a fault, and after it.
@@ -263,7 +263,7 @@ async fn damage(group: &mut Group, clients: &Clients, fault: Fault, rng: &mut St
     }
     clients.write_more(WRITES, "without the damaged replica").await?;
     group.change("remove", victim).await?;
-    group.forget(victim);
+    group.forget(victim)?;
     group.join().await?;
     Ok(())
 }
@@ -276,6 +276,5 @@ async fn leave(group: &mut Group, place: Place) -> Result<()> {
     }
     group.change("remove", place).await?;
     group.kill(place).await?;
-    group.forget(place);
-    Ok(())
+    group.forget(place)
 }

@@ -1,23 +1,18 @@
-//! Wires between replicas that can be cut in one direction, and a door behind which any replica
-//! serves proxies.
+//! Wires between replicas that can be cut in one direction.
 //!
 //! A replica advertises the address of its wire, so all others reach it through that. Who calls is
 //! found out by the process that owns the other end of the connection; that needs no root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sandbox::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
-/// A replica, by its place in the group.
-pub(crate) type Place = usize;
+use tokio::sync::{oneshot, watch};
 
 /// How long a caller may take to be found among the processes.
 const LOOK_PAUSE: Duration = Duration::from_millis(1);
@@ -66,12 +61,14 @@ impl Switchboard {
         processes.into_iter().find(|(_, process)| owns(*process, &socket)).map(|(place, _)| place)
     }
 
-    /// Opens the wire to a replica that listens on `port`; the port to advertise.
-    pub(crate) async fn wire(&self, to: Place, port: u16) -> Result<u16> {
+    /// Opens a wire to a port. Nothing is accepted on it before it is known whose port that is.
+    pub(crate) async fn wire(&self, port: u16) -> Result<Wire> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
         let advertised = listener.local_addr().context("no address")?.port();
+        let (leads_to, known) = oneshot::channel();
         let board = self.clone();
         tokio::spawn(async move {
+            let Ok(to) = known.await else { return };
             while let Ok((caller, address)) = listener.accept().await {
                 let board = board.clone();
                 tokio::spawn(async move {
@@ -82,7 +79,7 @@ impl Switchboard {
                 });
             }
         });
-        Ok(advertised)
+        Ok(Wire { advertised, leads_to })
     }
 
     /// Who calls. A replica that was started just now may not be known yet.
@@ -112,6 +109,22 @@ impl Switchboard {
     }
 }
 
+/// A wire whose other end is not known yet.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// The port to advertise.
+    pub(crate) advertised: u16,
+    leads_to: oneshot::Sender<Place>,
+}
+
+impl Wire {
+    /// Tells which replica is behind it.
+    pub(crate) fn leads_to(self, place: Place) {
+        // Nobody waits for it only when the runtime ends.
+        self.leads_to.send(place).ok();
+    }
+}
+
 /// Passes bytes on, each time `may` has resolved.
 async fn pump<F: Future<Output = ()>>(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, may: impl Fn() -> F) {
     let mut buffer = vec![0; 64 * 1024];
@@ -135,51 +148,6 @@ fn socket_inode(of: SocketAddr) -> Option<String> {
 fn owns(process: u32, socket: &str) -> bool {
     let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     open.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket))
-}
-
-/// A port behind which the first replica serves that takes a connection. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    ports: watch::Sender<Vec<u16>>,
-    /// Its own port.
-    pub(crate) port: u16,
-}
-
-impl Door {
-    /// Opens a door without anybody behind it.
-    pub(crate) async fn open() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
-        let door = Self { ports: watch::Sender::default(), port: listener.local_addr().context("no address")?.port() };
-        let (ports, turn) = (door.ports.clone(), Arc::new(AtomicUsize::new(0)));
-        tokio::spawn(async move {
-            while let Ok((caller, _)) = listener.accept().await {
-                let (ports, turn) = (ports.borrow().clone(), Arc::clone(&turn));
-                tokio::spawn(async move {
-                    if let Some(callee) = anybody(&ports, &turn).await {
-                        let (mut caller, mut callee) = (caller, callee);
-                        tokio::io::copy_bidirectional(&mut caller, &mut callee).await.ok();
-                    }
-                });
-            }
-        });
-        Ok(door)
-    }
-
-    /// Who serves behind it.
-    pub(crate) fn lead_to(&self, ports: Vec<u16>) {
-        self.ports.send_replace(ports);
-    }
-}
-
-/// A connection to one of the ports, in turn.
-async fn anybody(ports: &[u16], turn: &AtomicUsize) -> Option<TcpStream> {
-    for _ in ports {
-        let port = ports[turn.fetch_add(1, Ordering::Relaxed) % ports.len()];
-        if let Ok(callee) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
-            return Some(callee);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -206,7 +174,9 @@ mod tests {
         for (from, to) in [(0, 1), (1, 0)] {
             let board = Switchboard::default();
             board.runs(0, Some(std::process::id()));
-            let port = board.wire(1, echo().await).await.unwrap();
+            let wire = board.wire(echo().await).await.unwrap();
+            let port = wire.advertised;
+            wire.leads_to(1);
             let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
             let mut answer = [0; 5];
             caller.write_all(b"hello").await.unwrap();
@@ -225,22 +195,12 @@ mod tests {
     async fn a_wire_that_concerns_others_stays() {
         let board = Switchboard::default();
         board.runs(0, Some(std::process::id()));
-        let port = board.wire(1, echo().await).await.unwrap();
+        let wire = board.wire(echo().await).await.unwrap();
+        let port = wire.advertised;
+        wire.leads_to(1);
         board.cut(2, 1);
         let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         caller.write_all(b"hello").await.unwrap();
         caller.read_exact(&mut [0; 5]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_door_leads_to_whoever_is_there() {
-        let door = Door::open().await.unwrap();
-        let gone = sandbox::free_port().unwrap();
-        door.lead_to(vec![gone, echo().await]);
-        for _ in 0..4 {
-            let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.unwrap();
-            caller.write_all(b"hello").await.unwrap();
-            caller.read_exact(&mut [0; 5]).await.unwrap();
-        }
     }
 }

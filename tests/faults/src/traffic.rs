@@ -26,7 +26,7 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// Starts the proxies, which find the replicas behind the door of the group.
     pub(crate) async fn start(group: &mut Group) -> Result<Self> {
-        let door = group.door.port;
+        let door = group.door.port();
         let founder = group.places()[0];
         group.control_plane(founder)?.behind(door);
         let workload = Workload::start("backend").await?;

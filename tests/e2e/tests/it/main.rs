@@ -8,5 +8,6 @@ mod permission;
 mod replicas;
 mod restart;
 mod rotation;
+mod spread;
 mod timeout;
 mod world;

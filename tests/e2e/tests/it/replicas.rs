@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use sandbox::{ControlPlane, ControlPlaneSettings, Sandbox, free_ports};
+use anyhow::{Result, ensure};
+use sandbox::{ControlPlane, ControlPlaneSettings, Replicas, Sandbox, free_ports, voters};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -15,47 +15,6 @@ use crate::kumactl::Kumactl;
 const SOON: Duration = Duration::from_secs(60);
 /// How long the group may take to acknowledge a write after its leader was killed.
 const FAILOVER_MAX: Duration = Duration::from_secs(60);
-
-/// The control planes, the first of which founded the group, and their replica ids.
-struct Group {
-    sandbox: Sandbox,
-    replicas: Vec<(ControlPlane, u64)>,
-}
-
-impl Group {
-    async fn of_three() -> Result<Self> {
-        let sandbox = Sandbox::new().await?;
-        let ports: [u16; 3] = free_ports()?;
-        let token = sandbox.dir().join("cp-0/data/join-token").display().to_string();
-        let mut replicas = Vec::new();
-        for (n, port) in ports.into_iter().enumerate() {
-            let mut variables = vec![("KUMA_STORE_RAFT_LISTEN", format!("127.0.0.1:{port}"))];
-            if n > 0 {
-                variables.push(("KUMA_STORE_RAFT_JOIN", format!("127.0.0.1:{}", ports[0])));
-                variables.push(("KUMA_STORE_RAFT_JOIN_TOKEN_FILE", token.clone()));
-            }
-            let settings = ControlPlaneSettings { variables };
-            let replica = ControlPlane::start(&sandbox, &format!("cp-{n}"), settings).await?;
-            let id = replica.get("/raft").await?["id"].as_u64().context("no id")?;
-            replicas.push((replica, id));
-        }
-        let group = Self { sandbox, replicas };
-        for (replica, _) in &group.replicas {
-            replica.until("/raft", SOON, |status| voters(status) == 3).await?;
-        }
-        Ok(group)
-    }
-
-    fn replica(&mut self, n: usize) -> &mut ControlPlane {
-        &mut self.replicas[n].0
-    }
-}
-
-/// How many replicas vote.
-fn voters(status: &Value) -> usize {
-    let replicas = status["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
-    replicas.iter().filter(|replica| replica["role"] != "learner").count()
-}
 
 fn mesh(name: &str) -> Value {
     json!({"type": "Mesh", "name": name})
@@ -87,33 +46,33 @@ async fn restore(sandbox: &Sandbox, backup: &Path, name: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_group_of_three_survives_its_leader_and_a_backup_survives_the_group() -> Result<()> {
-    let mut group = Group::of_three().await?;
-    let leader = group.replicas[0].1;
+    let sandbox = &Sandbox::new().await?;
+    let mut group = Replicas::of_three(sandbox, &[]).await?;
+    let leader = group.get(0)?.id;
 
     // Through a follower, and read consistently at another one.
-    group.replica(1).apply(&mesh("first")).await?;
-    group.replica(2).get("/meshes/first?consistent=true").await?;
+    group.at(1)?.control_plane.apply(&mesh("first")).await?;
+    group.at(2)?.control_plane.get("/meshes/first?consistent=true").await?;
 
-    group.replica(0).process().kill().await?;
-    let took = write_until_acknowledged(group.replica(1), &mesh("second")).await?;
+    group.at(0)?.control_plane.process().kill().await?;
+    let took = write_until_acknowledged(&group.get(1)?.control_plane, &mesh("second")).await?;
     println!("next write acknowledged {} ms after the leader was killed", took.as_millis());
     let led_by_another = |status: &Value| status["leader"].as_u64().is_some_and(|id| id != leader);
-    group.replica(2).until("/raft", SOON, led_by_another).await?;
-    group.replica(2).get("/meshes/second?consistent=true").await?;
+    group.at(2)?.control_plane.until("/raft", SOON, led_by_another).await?;
+    group.at(2)?.control_plane.get("/meshes/second?consistent=true").await?;
 
-    group.replica(0).start_again().await?;
-    group.replica(0).until("/meshes/second", SOON, |_| true).await?;
+    group.at(0)?.control_plane.start_again().await?;
+    group.at(0)?.control_plane.until("/meshes/second", SOON, |_| true).await?;
 
-    let sandbox = &group.sandbox;
     let kumactl = Kumactl { binary: sandbox.bin("kumactl"), config: sandbox.dir().join("kumactl-config") };
-    let api = group.replicas[0].0.api();
+    let api = group.get(0)?.control_plane.api();
     kumactl.ok(&["config", "control-planes", "add", "--name=group", "--address", &api], "").await?;
     let shown = kumactl.ok(&["raft", "status"], "").await?;
     ensure!(shown.lines().count() == 4 && shown.contains("leader") && !shown.contains("learner"), "{shown}");
     let status = kumactl.ok(&["status"], "").await?;
     ensure!(status.contains("3 of 3 answer") && status.contains("COMMIT MS"), "{status}");
     kumactl.ok(&["raft", "handover", &leader.to_string()], "").await?;
-    group.replicas[1].0.until("/raft", SOON, |status| status["leader"] == leader).await?;
+    group.get(1)?.control_plane.until("/raft", SOON, |status| status["leader"] == leader).await?;
     kumactl.ok(&["raft", "rotate-key"], "").await?;
     kumactl.ok(&["raft", "rotate-join-token"], "").await?;
     let token = sandbox.dir().join("join-token").display().to_string();
@@ -122,17 +81,17 @@ async fn a_group_of_three_survives_its_leader_and_a_backup_survives_the_group() 
 
     let backup = sandbox.dir().join("backup");
     kumactl.ok(&["backup", "create", &backup.display().to_string()], "").await?;
-    let before = group.replicas[1].0.get("/raft").await?["revision"].as_u64();
-    group.replicas[1].0.apply(&mesh("third")).await?;
-    group.replicas[1].0.delete("/meshes/second").await?;
+    let before = group.get(1)?.control_plane.get("/raft").await?["revision"].as_u64();
+    group.get(1)?.control_plane.apply(&mesh("third")).await?;
+    group.get(1)?.control_plane.delete("/meshes/second").await?;
     let restored = kumactl.ok(&["backup", "restore", &backup.display().to_string()], "").await?;
     ensure!(restored.contains(" created"), "{restored}");
-    for (replica, _) in &group.replicas {
-        replica.until("/meshes/second", SOON, |_| true).await?;
-        let meshes = replica.until("/meshes", SOON, |meshes| meshes["total"] == 3).await?;
+    for (_, replica) in group.iter() {
+        replica.control_plane.until("/meshes/second", SOON, |_| true).await?;
+        let meshes = replica.control_plane.until("/meshes", SOON, |meshes| meshes["total"] == 3).await?;
         ensure!(!meshes.to_string().contains("third"), "{meshes}");
     }
-    ensure!(group.replicas[1].0.get("/raft").await?["revision"].as_u64() > before);
+    ensure!(group.get(1)?.control_plane.get("/raft").await?["revision"].as_u64() > before);
     restore(sandbox, &backup, "restored").await?;
     let restored = ControlPlane::start(sandbox, "restored", ControlPlaneSettings::default()).await?;
     for name in ["first", "second"] {
@@ -198,17 +157,17 @@ async fn peers_with_one_configuration_found_a_group_and_replace_a_lost_disk() ->
 
 #[tokio::test]
 async fn a_removed_control_plane_ends_and_says_why() -> Result<()> {
-    let mut group = Group::of_three().await?;
-    let leads = group.replicas[0].0.get("/raft").await?["leader"].as_u64();
-    let at = group.replicas.iter().position(|(_, id)| Some(*id) != leads).context("all lead")?;
-    let (mut removed, id) = group.replicas.swap_remove(at);
-    let sandbox = &group.sandbox;
+    let sandbox = Sandbox::new().await?;
+    let mut group = Replicas::of_three(&sandbox, &[]).await?;
+    let follower = group.followers().await?[0];
+    let mut removed = group.take(follower)?;
     let kumactl = Kumactl { binary: sandbox.bin("kumactl"), config: sandbox.dir().join("kumactl-config") };
-    let api = group.replicas[0].0.api();
-    kumactl.ok(&["config", "control-planes", "add", "--name=group", "--address", &api], "").await?;
-    kumactl.ok(&["raft", "remove", &id.to_string()], "").await?;
-    ensure!(removed.process().ended(SOON).await?.code() == Some(2));
-    ensure!(removed.process().log().contains("was removed from its group"), "{}", removed.process().log_tail());
-    group.replicas[0].0.apply(&mesh("after")).await?;
+    let left = &group.get(group.leader().await?)?.control_plane;
+    kumactl.ok(&["config", "control-planes", "add", "--name=group", "--address", &left.api()], "").await?;
+    kumactl.ok(&["raft", "remove", &removed.id.to_string()], "").await?;
+    let process = removed.control_plane.process();
+    ensure!(process.ended(SOON).await?.code() == Some(2));
+    ensure!(process.log().contains("was removed from its group"), "{}", process.log_tail());
+    left.apply(&mesh("after")).await?;
     Ok(())
 }

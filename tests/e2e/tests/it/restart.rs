@@ -45,7 +45,7 @@ async fn requests_go_on_while_the_control_plane_restarts_and_it_knows_everything
 }
 
 /// Calls the backend through the client's Envoy until told to stop; what failed.
-async fn call_until(port: u16, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> Vec<String> {
+pub(crate) async fn call_until(port: u16, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> Vec<String> {
     let mut failed = Vec::new();
     let mut pace = tokio::time::interval(Duration::from_millis(10));
     while !stop.load(Ordering::Acquire) {
@@ -59,7 +59,7 @@ async fn call_until(port: u16, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>
     failed
 }
 
-async fn until_more(answered: &AtomicUsize, more: usize) {
+pub(crate) async fn until_more(answered: &AtomicUsize, more: usize) {
     let goal = answered.load(Ordering::Acquire) + more;
     let mut looks = tokio::time::interval(Duration::from_millis(10));
     while answered.load(Ordering::Acquire) < goal {
