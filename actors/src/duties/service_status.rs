@@ -53,6 +53,8 @@ pub fn keep(pass: &mut Pass, settings: &DutySettings) {
 
 /// What services of a mesh are judged by.
 struct World<'a> {
+    /// Identities that were ready before.
+    were_ready: BTreeSet<Key>,
     identities: Vec<Arc<Resource>>,
     trust_domains: BTreeSet<String>,
     zone: &'a str,
@@ -74,8 +76,11 @@ fn selected(pass: &Pass, mesh: &Arc<str>, service: &MeshService) -> Vec<Arc<Reso
 impl<'a> World<'a> {
     fn of(pass: &Pass, mesh: &str, settings: &'a DutySettings) -> Self {
         let trusts = pass.state().in_mesh(MESH_TRUST, mesh);
+        let identities = pass.in_mesh(MESH_IDENTITY, mesh);
+        let were_ready = identities.iter().filter(|identity| authority::was_ready(pass.state(), identity));
         Self {
-            identities: pass.in_mesh(MESH_IDENTITY, mesh),
+            were_ready: were_ready.map(|identity| identity.key.clone()).collect(),
+            identities,
             trust_domains: trusts.filter_map(|r| Some(r.spec::<MeshTrust>()?.trust_domain.clone())).collect(),
             zone: &settings.zone,
         }
@@ -84,7 +89,7 @@ impl<'a> World<'a> {
     /// The distinct SPIFFE IDs of the dataplanes under every identity that issues or names them.
     fn identities_of(&self, dataplanes: &[Arc<Resource>]) -> Vec<ServiceIdentity> {
         let mut ids = BTreeSet::new();
-        for identity in self.identities.iter().filter(|i| is_ready(i, true)) {
+        for identity in self.identities.iter().filter(|i| self.is_ready(i, true)) {
             let Some(spec) = identity.spec::<MeshIdentity>() else { continue };
             for dataplane in dataplanes.iter().filter(|d| spec.specificity(&d.meta.labels).is_some()) {
                 if let Ok(id) = authority::spiffe_id(identity, &dataplane.meta.labels, self.zone) {
@@ -115,12 +120,14 @@ impl<'a> World<'a> {
         let is_spire = spec.provider.as_ref().is_some_and(|p| p.kind == ProviderType::Spire);
         let is_trusted =
             || authority::trust_domain(identity, self.zone).is_ok_and(|domain| self.trust_domains.contains(&domain));
-        is_ready(identity, false) && (is_spire || is_trusted())
+        self.is_ready(identity, false) && (is_spire || is_trusted())
     }
-}
 
-/// Whether an identity is ready; `or_partly` also takes one that only names its dataplanes.
-fn is_ready(identity: &Resource, or_partly: bool) -> bool {
-    let ready = identity.status::<MeshIdentityStatus>().and_then(|s| s.condition("Ready"));
-    ready.is_some_and(|c| c.status == ConditionStatus::True || (or_partly && c.reason == "PartiallyReady"))
+    /// Whether an identity is ready, or was: its dataplanes keep their certificates and names while it
+    /// gets another authority. `or_partly` also takes one that only names its dataplanes.
+    fn is_ready(&self, identity: &Resource, or_partly: bool) -> bool {
+        let ready = identity.status::<MeshIdentityStatus>().and_then(|s| s.condition("Ready"));
+        self.were_ready.contains(&identity.key)
+            || ready.is_some_and(|c| c.status == ConditionStatus::True || (or_partly && c.reason == "PartiallyReady"))
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Wanted {
 /// What a proxy needs.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
-    /// No identity: no MeshIdentity is for it, or the one that is is not ready.
+    /// No identity: no MeshIdentity is for it, or the one that is was never ready.
     Nothing,
     /// One that the SPIRE agent beside it vouches for.
     Spire(WorkloadIdentity),
@@ -61,7 +61,9 @@ impl Need {
             return Self::Nothing;
         };
         if !is_ready(identity) {
-            return Self::Nothing;
+            let was_ready = authority::was_ready(state, identity);
+            let why = || format!("{} is not ready any more", identity.key);
+            return if was_ready { Self::Unavailable(why()) } else { Self::Nothing };
         }
         let Some(bundled) = authority::bundled(identity) else {
             return match spire(identity, dataplane, zone) {
@@ -119,4 +121,54 @@ fn leaf_key(state: &State, mesh: &str) -> LeafKey {
     let names_ciphers = |policy: &MeshTls| policy.rules.iter().any(|rule| rule.default.tls_ciphers.is_some());
     let mut policies = state.in_mesh(MESH_TLS, mesh).filter_map(|policy| policy.spec::<MeshTls>());
     if policies.any(names_ciphers) { LeafKey::LikeAuthority } else { LeafKey::Quick }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::registry::{DATAPLANE, MESH_TRUST};
+    use model::{Key, Kind, Labels, Timestamp};
+    use serde_json::{Value, json};
+    use store::Txn;
+
+    use super::*;
+
+    fn put(state: &mut State, kind: Kind, name: &str, spec: Value, status: Option<Value>) {
+        let key = Key::new(kind, "default", name);
+        let mut txn = Txn::new().put(key.clone(), Labels::new(), kind.codec.admit(spec).unwrap());
+        if let Some(status) = status {
+            txn = txn.put_status(key, (kind.codec.decode_status)(status).unwrap());
+        }
+        state.apply(&txn, Timestamp::UNIX_EPOCH, 1).unwrap();
+    }
+
+    /// A dataplane with an identity that is not ready.
+    fn state() -> State {
+        let mut state = State::new();
+        put(&mut state, DATAPLANE, "web", json!({"networking": {"address": "10.0.0.1"}}), None);
+        let bundled = json!({"insecureAllowSelfSigned": true, "autogenerate": {"enabled": true}});
+        let spec = json!({"selector": {"dataplane": {"matchLabels": {}}},
+            "provider": {"type": "Bundled", "bundled": bundled}});
+        let failed = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Failure", "message": ""}]});
+        put(&mut state, MESH_IDENTITY, "all", spec, Some(failed));
+        state
+    }
+
+    fn need(state: &State) -> Need {
+        Need::of(state, &ProxyId { mesh: "default".into(), name: "web".into() }, "default")
+    }
+
+    #[test]
+    fn an_identity_that_was_never_ready_asks_for_nothing() {
+        assert!(matches!(need(&state()), Need::Nothing));
+    }
+
+    #[test]
+    fn an_identity_that_was_ready_never_means_plain_text() {
+        let mut state = state();
+        let bundle = json!([{"type": "Pem", "pem": {"value": "x"}}]);
+        let trust = json!({"trustDomain": "default.default.mesh.local", "caBundles": bundle});
+        let origin = json!({"origin": {"kri": "kri_mid_default___all_"}});
+        put(&mut state, MESH_TRUST, "all", trust, Some(origin));
+        assert!(matches!(need(&state), Need::Unavailable(_)));
+    }
 }

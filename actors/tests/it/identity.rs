@@ -2,17 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use actors::duties;
 use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, secret};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, TlsCertificate, secret};
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use futures::FutureExt;
 use identity::CertificatePair;
 use identity::token::secret_spec;
 use identity::x509::{Subject, generate_authority};
-use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_TLS, SECRET};
+use model::kinds::conditions::ConditionStatus;
+use model::kinds::mesh_identity::MeshIdentityStatus;
+use model::kinds::mesh_service::{MeshService, MeshServiceStatus, TlsStatus};
+use model::registry::{DATAPLANE, MESH_IDENTITY, MESH_SERVICE, MESH_TLS, SECRET};
 use model::{Key, Timestamp};
 use prost::Message;
 use serde_json::json;
-use store::{Store, Txn};
+use store::{KindFilter, State, Store, Txn};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use xds::ResourceType;
 
 use crate::world::{Proxy, World, dataplane_spec};
@@ -46,6 +55,16 @@ async fn store_authority(world: &World, authority: &CertificatePair) {
     world.store.commit(txn).await.unwrap();
 }
 
+/// The certificates in a response.
+fn certificates(response: &DeltaDiscoveryResponse) -> Vec<TlsCertificate> {
+    let secrets = response.resources.iter().filter_map(|r| Secret::decode(&*r.resource.as_ref()?.value).ok());
+    let certificate = |secret: Secret| match secret.r#type {
+        Some(secret::Type::TlsCertificate(certificate)) => Some(certificate),
+        _ => None,
+    };
+    secrets.filter_map(certificate).collect()
+}
+
 /// The next certificate that the proxy is sent, and its key, in PEM.
 async fn next_pair(proxy: &mut Proxy) -> (String, String) {
     loop {
@@ -54,9 +73,7 @@ async fn next_pair(proxy: &mut Proxy) -> (String, String) {
         if response.type_url != ResourceType::Secret.type_url() {
             continue;
         }
-        for resource in &response.resources {
-            let secret = Secret::decode(&*resource.resource.as_ref().unwrap().value).unwrap();
-            let Some(secret::Type::TlsCertificate(certificate)) = secret.r#type else { continue };
+        if let Some(certificate) = certificates(&response).into_iter().next() {
             let pem = |source: Option<DataSource>| match source.and_then(|source| source.specifier) {
                 Some(Specifier::InlineBytes(pem)) => String::from_utf8(pem).unwrap(),
                 other => panic!("not inline: {other:?}"),
@@ -122,4 +139,55 @@ async fn key_follows_the_authority_when_the_mesh_names_ciphers() {
     assert!(next_pair(&mut proxy).await.1.starts_with("-----BEGIN RSA PRIVATE KEY"));
     world.delete(MESH_TLS, "rsa").await;
     assert!(next_pair(&mut proxy).await.1.starts_with("-----BEGIN EC PRIVATE KEY"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_changes_certificates_and_nothing_else() {
+    let world = World::new().await;
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    tokio::spawn(duties::run(world.store.clone(), duties::DutySettings::default(), stop));
+    let bundled = json!({"insecureAllowSelfSigned": true, "autogenerate": {"enabled": true}});
+    let spec = json!({"selector": {"dataplane": {"matchLabels": {}}},
+        "provider": {"type": "Bundled", "bundled": bundled}});
+    world.put(MESH_IDENTITY, "all", spec).await;
+    world.put_labelled(DATAPLANE, "web", &[("kuma.io/workload", "web")], dataplane_spec()).await;
+    let of_service = |state: &State| {
+        let service = state.get(&Key::new(MESH_SERVICE, "default", "web"))?.clone();
+        let is_tls = service.status::<MeshServiceStatus>()?.tls.status == Some(TlsStatus::Ready);
+        (is_tls && !service.spec::<MeshService>()?.identities.is_empty()).then_some(service)
+    };
+    world.until_stored(|state| of_service(state).is_some()).await;
+    let mut proxy = connected(&world).await;
+    let (sent, mut got) = mpsc::unbounded_channel();
+    let accepting = tokio::spawn(async move {
+        loop {
+            let response = proxy.next().await;
+            sent.send((response.type_url.clone(), certificates(&response))).unwrap();
+            proxy.answer(&response, None).await;
+        }
+    });
+    let _accepting = AbortOnDropHandle::new(accepting);
+    world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+    world.control_plane.settled(None).await;
+    while got.try_recv().is_ok() {}
+    let mut services = world.store.watch(Some(world.store.snapshot().revision()), KindFilter::Only(vec![MESH_SERVICE]));
+
+    // One after the other, as users do it: between the two the authority is half there.
+    world.delete(SECRET, "all-root-ca").await;
+    let failed = |state: &State| {
+        let identity = state.get(&Key::new(MESH_IDENTITY, "default", "all"))?;
+        Some(identity.status::<MeshIdentityStatus>()?.condition("Ready")?.status == ConditionStatus::False)
+    };
+    world.until_stored(|state| failed(state) == Some(true)).await;
+    world.control_plane.settled(None).await;
+    world.delete(SECRET, "all-private-key").await;
+    loop {
+        let (type_url, certificates) = got.recv().await.unwrap();
+        assert_eq!(type_url, ResourceType::Secret.type_url());
+        if !certificates.is_empty() {
+            break;
+        }
+    }
+    assert!(services.next().now_or_never().is_none(), "a service was written");
 }
