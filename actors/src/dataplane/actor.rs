@@ -127,7 +127,9 @@ impl DataplaneActor {
                     let is_same_proxy = former_identity == self.inputs.identity;
                     self.verify(&published, rebuilt, &config, is_same_proxy);
                 }
-                self.seat.hub().faults(&self.seat, &config.faults);
+                if self.offered.as_ref().is_none_or(|(_, former)| former.faults != config.faults) {
+                    self.seat.hub().faults(&self.seat, &config.faults);
+                }
                 self.travel.made(&published, started);
                 self.offered = Some((published.number, Arc::clone(&config)));
                 self.session.offer(published.revision.0, config);

@@ -38,8 +38,7 @@ pub(super) fn with_former(
 
 fn first_difference(a: &ProxyConfig, b: &ProxyConfig) -> Option<String> {
     let resources = |config: &ProxyConfig| -> Vec<_> {
-        let all = config.types.iter();
-        all.flat_map(|(ty, all)| all.iter().map(|(name, e)| (*ty, Arc::clone(name), e.version))).collect()
+        config.iter().map(|e| (e.resource.ty, Arc::clone(&e.resource.name), e.version)).collect()
     };
     let (a, b) = (resources(a), resources(b));
     let only = a.iter().find(|of_a| !b.contains(of_a)).or_else(|| b.iter().find(|of_b| !a.contains(of_b)));
@@ -48,7 +47,6 @@ fn first_difference(a: &ProxyConfig, b: &ProxyConfig) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Instant;
 
     use bytes::Bytes;
@@ -80,9 +78,9 @@ mod tests {
             body: Bytes::new(),
         };
         let entry = Entry { resource: Arc::new(resource), version: ContentHash(1) };
-        let mut types = config.types.clone();
-        types.insert(ResourceType::Cluster, Arc::new(BTreeMap::from([("other".into(), entry)])));
-        Arc::new(ProxyConfig { types, faults: Vec::new() })
+        let types = ResourceType::ALL.map(|ty| (ty, config.of(ty).clone()));
+        let others = [(ResourceType::Cluster, [entry].into_iter().collect())];
+        Arc::new(ProxyConfig::new(types.into_iter().chain(others), Vec::new()))
     }
 
     #[test]

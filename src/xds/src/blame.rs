@@ -64,7 +64,7 @@ fn differs(view: &MeshView, inputs: &ProxyInputs, refused: Refused<'_>, with: Op
 
 fn version(view: &MeshView, inputs: &ProxyInputs, refused: Refused<'_>) -> Option<ContentHash> {
     let config = generate(view, inputs, &mut Memo::default())?;
-    Some(config.types.get(&refused.ty)?.get(refused.name)?.version)
+    Some(config.get(refused.ty, refused.name)?.version)
 }
 
 #[cfg(test)]

@@ -50,11 +50,12 @@ pub fn difference(from: &ConfigJson, to: &ConfigJson) -> Vec<DiffOp> {
 /// When a packed message inside is of a type that Envoy's API does not have.
 pub fn to_json(config: &ProxyConfig) -> Result<ConfigJson, JsonError> {
     let mut types = ConfigJson::new();
-    for (ty, resources) in config.types.iter().filter(|(_, resources)| !resources.is_empty()) {
-        let full_name = full_name(*ty);
-        let shown = resources
+    for ty in ResourceType::ALL.into_iter().filter(|ty| !config.of(*ty).is_empty()) {
+        let full_name = full_name(ty);
+        let shown = config
+            .of(ty)
             .iter()
-            .map(|(name, entry)| Ok((name.to_string(), json::bytes_to_json(full_name, &entry.resource.body)?)));
+            .map(|entry| Ok((entry.resource.name.to_string(), json::bytes_to_json(full_name, &entry.resource.body)?)));
         let shown = shown.collect::<Result<Map<_, _>, JsonError>>()?;
         types.insert(ty.type_url().to_owned(), Value::Object(shown));
     }

@@ -164,6 +164,6 @@ impl World {
     /// Names of a proxy's resources of a type.
     pub(crate) fn names(&mut self, dataplane: &str, ty: ResourceType) -> Vec<String> {
         let config = self.config(dataplane).unwrap();
-        config.types.get(&ty).map(|all| all.keys().map(ToString::to_string).collect()).unwrap_or_default()
+        config.of(ty).iter().map(|entry| entry.resource.name.to_string()).collect()
     }
 }

@@ -21,10 +21,9 @@ fn config(world: &World) -> Arc<ProxyConfig> {
         let body = Bytes::from(format!("{revision} {}", if *is_bad { "bad" } else { "good" }));
         let version = ContentHash::of(&body);
         let resource = EncodedResource { ty: ResourceType::Cluster, name: (*name).into(), hash: version, body };
-        (Arc::clone(&resource.name), Entry { resource: Arc::new(resource), version })
+        Entry { resource: Arc::new(resource), version }
     });
-    let types = BTreeMap::from([(ResourceType::Cluster, Arc::new(clusters.collect()))]);
-    Arc::new(ProxyConfig { types, faults: Vec::new() })
+    Arc::new(ProxyConfig::new([(ResourceType::Cluster, clusters.collect())], Vec::new()))
 }
 
 /// One stream, the Envoy at its other end, and what it was told, as a plain story.

@@ -8,7 +8,7 @@ use policy::InboundKey;
 
 use super::derived::Proxy;
 use super::edit::Part;
-use super::memo::OwnPart;
+use super::parts::OwnPart;
 use super::shared::{Count, InputsHash, digest};
 use crate::bootstrap::Feature;
 use crate::envoy::cluster::Cluster;
@@ -50,20 +50,20 @@ impl Proxy<'_> {
         };
         let class = self.view.shared.inbounds(key, || self.make_inbound_class());
         let traits = self.inbound_traits();
-        let mut part = OwnPart { faults: class.faults.clone(), ..OwnPart::default() };
+        let mut resources = Vec::with_capacity(class.listeners.len() + class.clusters.len());
         for listener in &class.listeners {
             let Some(inbound) = self.inbound_named(&listener.name) else { continue };
             let mut own = listener.clone();
             inbound::relocate_listener(&mut own, inbound, &traits);
-            part.add(self.encoded(ResourceType::Listener, &own.name, &own));
+            resources.push(self.encoded(ResourceType::Listener, &own.name, &own));
         }
         for cluster in &class.clusters {
             let Some(inbound) = self.inbound_named(&cluster.name) else { continue };
             let mut own = cluster.clone();
             inbound::relocate_cluster(&mut own, inbound);
-            part.add(self.encoded(ResourceType::Cluster, &own.name, &own));
+            resources.push(self.encoded(ResourceType::Cluster, &own.name, &own));
         }
-        part
+        OwnPart::new(resources, class.faults.clone())
     }
 
     /// Of two inbounds with one section the later counts.

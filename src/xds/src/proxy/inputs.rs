@@ -8,6 +8,7 @@ use model::kinds::conditions::ConditionStatus;
 use model::kinds::mesh_identity::{MeshIdentity, MeshIdentityStatus, ProviderType};
 use policy::Shadow;
 
+use super::memo::is_same;
 use crate::bootstrap::ProxyMetadata;
 use crate::generators::admin::AdminCerts;
 use crate::generators::tls::TlsIdentity;
@@ -103,6 +104,17 @@ pub struct ProxyInputs {
 }
 
 impl ProxyInputs {
+    /// Whether both hold the very same values, which needs no look at them.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same_identity = is_same(self.identity.as_ref(), other.identity.as_ref());
+        let is_same_admin = is_same(self.admin.as_ref(), other.admin.as_ref());
+        self.dataplane == other.dataplane
+            && self.shadow == other.shadow
+            && Arc::ptr_eq(&self.metadata, &other.metadata)
+            && is_same_identity
+            && is_same_admin
+    }
+
     /// A proxy without identity.
     pub fn new(dataplane: &str, metadata: Arc<ProxyMetadata>) -> Self {
         Self { dataplane: dataplane.into(), metadata, identity: None, admin: None, shadow: Shadow::Excluded }

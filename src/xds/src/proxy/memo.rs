@@ -12,52 +12,11 @@ use super::ProxyInputs;
 use super::derived::Proxy;
 use super::edit::{INBOUND_ONLY, Part};
 use super::outbound_part::OutboundPart;
+use super::parts::OwnParts;
 use super::shared::{Count, InputsHash};
 use crate::generators::tls::TlsIdentity;
-use crate::proxy_config::{EncodedResource, Entry, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
+use crate::proxy_config::ProxyConfig;
 use crate::view::{DataplaneEntry, MeshView, Outbounds, Policies, vips::Vips};
-
-/// A part of what is a proxy's own, encoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OwnPart {
-    pub(super) clusters: TypeConfig,
-    pub(super) endpoints: TypeConfig,
-    pub(super) listeners: TypeConfig,
-    pub(super) secrets: TypeConfig,
-    pub(super) faults: Vec<PolicyFault>,
-}
-
-/// What is a proxy's own: in parts that change for different reasons, or all in one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OwnParts {
-    pub(super) whole: Option<Arc<OwnPart>>,
-    pub(super) inbounds: Option<Arc<OwnPart>>,
-    pub(super) surroundings: Option<Arc<OwnPart>>,
-    pub(super) secrets: Option<Arc<OwnPart>>,
-}
-
-impl OwnParts {
-    fn all(&self) -> [Option<&Arc<OwnPart>>; 4] {
-        [self.whole.as_ref(), self.surroundings.as_ref(), self.inbounds.as_ref(), self.secrets.as_ref()]
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.all().into_iter().zip(other.all()).all(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        })
-    }
-
-    /// Whether both have the same resources of a type.
-    fn has_same(&self, other: &Self, ty: ResourceType) -> bool {
-        self.all().into_iter().zip(other.all()).all(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.of(ty) == b.of(ty),
-            (None, None) => true,
-            (Some(one), None) | (None, Some(one)) => one.of(ty).is_empty(),
-        })
-    }
-}
 
 /// Remembers how one proxy's configuration came about, so that the next is made from what changed.
 /// One a proxy; it may be thrown away at any time.
@@ -80,6 +39,10 @@ struct Last {
     rules: Arc<BTreeMap<Kind, Rules>>,
     said: RulesHashes,
     own: OwnParts,
+    /// Whether the surroundings look at more of the mesh than what is kept here.
+    depends_on_others: bool,
+    /// Under which its view's proxies share their outbounds.
+    class: InputsHash,
     outbounds: Arc<OutboundPart>,
     config: Arc<ProxyConfig>,
 }
@@ -145,11 +108,28 @@ impl Memo {
     pub(super) fn own(&self, proxy: &Proxy<'_>, said: RulesHashes) -> OwnParts {
         let kept = self.last.as_ref().map(|last| last.kept(proxy, said)).unwrap_or_default();
         OwnParts {
-            whole: None,
+            is_whole: false,
             inbounds: kept.inbounds.or_else(|| Some(Arc::new(proxy.inbound_part()))),
             surroundings: kept.surroundings.or_else(|| Some(Arc::new(proxy.surrounding_part()))),
             secrets: kept.secrets.or_else(|| Some(Arc::new(proxy.secret_part()))),
         }
+    }
+
+    /// The configuration of a proxy of which nothing can be different but what it has in common with the
+    /// others, when one of them was asked already; `None` when it must be looked at.
+    pub(super) fn follow(
+        &mut self,
+        view: &MeshView,
+        inputs: &ProxyInputs,
+        entry: &Arc<DataplaneEntry>,
+    ) -> Option<Arc<ProxyConfig>> {
+        let last = self.last.as_mut().filter(|last| last.is_unaffected(view, inputs, entry))?;
+        let outbounds = view.shared.made_class(last.class)?;
+        if !Arc::ptr_eq(&last.outbounds, &outbounds) {
+            last.config = last.own.with(&outbounds, Some(&last.config));
+            last.outbounds = outbounds;
+        }
+        Some(Arc::clone(&last.config))
     }
 
     /// Puts the parts together, and remembers them.
@@ -158,9 +138,14 @@ impl Memo {
         proxy: &Proxy<'_>,
         said: RulesHashes,
         own: OwnParts,
-        outbounds: Arc<OutboundPart>,
+        (class, outbounds): (InputsHash, Arc<OutboundPart>),
     ) -> Arc<ProxyConfig> {
-        let config = self.assemble(&own, &outbounds);
+        let config = match &self.last {
+            Some(last) if last.own.is_same(&own) && Arc::ptr_eq(&last.outbounds, &outbounds) => {
+                Arc::clone(&last.config)
+            }
+            last => own.with(&outbounds, last.as_ref().map(|last| &last.config)),
+        };
         self.last = Some(Last {
             inputs: proxy.inputs.clone(),
             entry: Arc::clone(proxy.entry),
@@ -173,7 +158,9 @@ impl Memo {
             called: proxy.outbounds.clone(),
             rules: Arc::clone(&proxy.rules),
             said,
+            depends_on_others: proxy.depends_on_others(),
             own,
+            class,
             outbounds,
             config: Arc::clone(&config),
         });
@@ -182,6 +169,19 @@ impl Memo {
 }
 
 impl Last {
+    /// Whether everything that the proxy's own parts, and the class of its outbounds, depend on is the
+    /// same as the last time.
+    fn is_unaffected(&self, view: &MeshView, inputs: &ProxyInputs, entry: &Arc<DataplaneEntry>) -> bool {
+        Arc::ptr_eq(&self.entry, entry)
+            && self.inputs.is_same(inputs)
+            && Arc::ptr_eq(&self.policies, view.policies())
+            && Arc::ptr_eq(&self.vips, view.vips())
+            && Arc::ptr_eq(&self.trusted_cas, view.trusted_cas())
+            && is_same_list(view.of_kind(registry::MESH_OPEN_TELEMETRY_BACKEND), &self.otel_backends)
+            && !self.depends_on_others
+            && !self.own.is_whole
+    }
+
     /// The parts that are the same for `proxy`, of which policies say what `said` digests.
     fn kept(&self, proxy: &Proxy<'_>, said: RulesHashes) -> OwnParts {
         let is_same_proxy = Arc::ptr_eq(&self.entry, proxy.entry)
@@ -201,91 +201,13 @@ impl Last {
             && is_same(self.inputs.identity.as_ref(), proxy.inputs.identity.as_ref())
             && Arc::ptr_eq(&self.trusted_cas, proxy.view.trusted_cas());
         OwnParts {
-            whole: None,
+            is_whole: false,
             inbounds: self.own.inbounds.clone().filter(|_| has_same_inbounds),
-            surroundings: self.own.surroundings.clone().filter(|_| has_same_surroundings),
+            surroundings: self.own.surroundings.clone().filter(|_| has_same_surroundings && !self.own.is_whole),
             secrets: self.own.secrets.clone().filter(|_| has_same_secrets),
         }
     }
 }
-
-impl Memo {
-    /// A configuration of these parts. Each type that is the same as the last time is taken from there.
-    fn assemble(&self, own: &OwnParts, outbounds: &Arc<OutboundPart>) -> Arc<ProxyConfig> {
-        let last = self.last.as_ref();
-        if let Some(last) = last
-            && last.own.is_same(own)
-            && Arc::ptr_eq(&last.outbounds, outbounds)
-        {
-            return Arc::clone(&last.config);
-        }
-        let mut types = BTreeMap::new();
-        for ty in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Secret] {
-            let before = last.and_then(|last| last.config.types.get(&ty));
-            let shared = outbounds.of(ty);
-            let is_same = last.is_some_and(|last| {
-                last.own.has_same(own, ty)
-                    && (ty == ResourceType::Secret || Arc::ptr_eq(&last.outbounds.of(ty), &shared))
-            });
-            let all = match before {
-                Some(before) if is_same => Arc::clone(before),
-                Some(_) | None => merged(own, ty, &shared),
-            };
-            if !all.is_empty() {
-                types.insert(ty, all);
-            }
-        }
-        let own_faults = own.all().into_iter().flatten().flat_map(|part| &part.faults);
-        let mut faults: Vec<_> = own_faults.chain(&outbounds.faults).cloned().collect();
-        faults.sort();
-        faults.dedup();
-        let config = ProxyConfig { types, faults };
-        match last {
-            Some(last) if last.config.shares_all(&config) => Arc::clone(&last.config),
-            Some(_) | None => Arc::new(config),
-        }
-    }
-}
-
-/// All resources of a type: the proxy's own, and over them those of its outbounds.
-fn merged(own: &OwnParts, ty: ResourceType, outbounds: &Arc<TypeConfig>) -> Arc<TypeConfig> {
-    let mut parts = own.all().into_iter().flatten().map(|part| part.of(ty)).filter(|part| !part.is_empty()).peekable();
-    if parts.peek().is_none() {
-        return Arc::clone(outbounds);
-    }
-    let mut all = (**outbounds).clone();
-    for (name, entry) in parts.flatten() {
-        all.entry(Arc::clone(name)).or_insert_with(|| entry.clone());
-    }
-    Arc::new(all)
-}
-
-impl OwnPart {
-    /// Adds a resource, under the hash of its content as version.
-    pub(super) fn add(&mut self, resource: Arc<EncodedResource>) {
-        let config = match resource.ty {
-            ResourceType::Cluster => &mut self.clusters,
-            ResourceType::Endpoint => &mut self.endpoints,
-            ResourceType::Listener => &mut self.listeners,
-            ResourceType::Secret => &mut self.secrets,
-            ResourceType::Route => return,
-        };
-        let version = resource.hash;
-        config.insert(Arc::clone(&resource.name), Entry { resource, version });
-    }
-
-    pub(super) fn of(&self, ty: ResourceType) -> &TypeConfig {
-        match ty {
-            ResourceType::Cluster => &self.clusters,
-            ResourceType::Endpoint => &self.endpoints,
-            ResourceType::Listener => &self.listeners,
-            ResourceType::Secret => &self.secrets,
-            ResourceType::Route => &NO_RESOURCES,
-        }
-    }
-}
-
-static NO_RESOURCES: TypeConfig = TypeConfig::new();
 
 /// Policies whose `to` is for destinations alone, and not for all that leaves the proxy.
 const TO_IS_FOR_DESTINATIONS: [Kind; 7] = [
@@ -298,7 +220,7 @@ const TO_IS_FOR_DESTINATIONS: [Kind; 7] = [
     registry::MESH_RETRY,
 ];
 
-fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+pub(super) fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
@@ -306,8 +228,8 @@ fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     }
 }
 
-fn is_same_list<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+fn is_same_list<'a, T: 'a>(a: impl IntoIterator<Item = &'a Arc<T>>, b: &'a [Arc<T>]) -> bool {
+    a.into_iter().map(Arc::as_ptr).eq(b.iter().map(Arc::as_ptr))
 }
 
 impl Proxy<'_> {

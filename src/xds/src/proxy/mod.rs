@@ -19,6 +19,7 @@ mod memo;
 mod outbound_part;
 mod outbounds;
 mod own;
+mod parts;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -39,20 +40,22 @@ use crate::resource_set::ResourceSet;
 use crate::view::MeshView;
 use derived::Proxy;
 use edit::Part;
-use memo::{OwnPart, OwnParts};
+use parts::{OwnPart, OwnParts};
 use shared::Count;
 
 /// What a proxy should run; `None` when its Dataplane is not in the mesh. The same `Arc` as before when
 /// nothing is different.
 pub fn generate(view: &MeshView, inputs: &ProxyInputs, memo: &mut Memo) -> Option<Arc<ProxyConfig>> {
     let entry = view.dataplane(&inputs.dataplane)?;
+    if let Some(config) = memo.follow(view, inputs, entry) {
+        return Some(config);
+    }
     let rules = memo.rules(view, inputs, entry);
     let proxy = Proxy::derive(view, inputs, entry, Arc::clone(&rules), memo.outbounds(view, inputs, entry));
     let said = memo.rules_hashes(&proxy);
     let is_patched = rules.get(&registry::MESH_PROXY_PATCH).is_some_and(|rules| rules.proxy.is_some());
     if is_patched {
-        let own = OwnParts { whole: Some(Arc::new(proxy.whole_part())), ..OwnParts::default() };
-        return Some(memo.finish(&proxy, said, own, Arc::default()));
+        return Some(memo.finish(&proxy, said, OwnParts::whole(proxy.whole_part()), Default::default()));
     }
     let own = memo.own(&proxy, said);
     let outbounds = proxy.outbound_part();
@@ -98,25 +101,20 @@ impl Proxy<'_> {
 
     fn encoded_part(&self, set: ResourceSet, faults: Vec<PolicyFault>) -> OwnPart {
         let messages = set.finish();
-        let mut part = OwnPart { faults, ..OwnPart::default() };
+        let mut resources = Vec::new();
         for message in &messages.clusters {
-            part.add(self.encoded(ResourceType::Cluster, &message.name, message));
+            resources.push(self.encoded(ResourceType::Cluster, &message.name, message));
         }
         for message in &messages.endpoints {
-            part.add(self.encoded(ResourceType::Endpoint, &message.cluster_name, &**message));
+            resources.push(self.encoded(ResourceType::Endpoint, &message.cluster_name, &**message));
         }
         for message in &messages.listeners {
-            part.add(self.encoded(ResourceType::Listener, &message.name, message));
+            resources.push(self.encoded(ResourceType::Listener, &message.name, message));
         }
         for message in &messages.secrets {
-            part.add(self.encoded(ResourceType::Secret, &message.name, message));
+            resources.push(self.encoded(ResourceType::Secret, &message.name, message));
         }
-        for (name, entry) in &mut part.endpoints {
-            if let Some(cluster) = part.clusters.get(name) {
-                entry.version = entry.version.mix(cluster.version);
-            }
-        }
-        part
+        OwnPart::new(resources, faults)
     }
 }
 

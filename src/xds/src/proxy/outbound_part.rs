@@ -17,7 +17,7 @@ use crate::generators::outbound::{DestinationPort, Outbound};
 use crate::policies::destinations::{Destinations, OutboundInputs};
 use crate::policies::mesh_http_route::{self, HttpRules};
 use crate::policies::mesh_tcp_route::{self, TcpRules};
-use crate::proxy_config::{EncodedResource, Entry, PolicyFault, ResourceType, TypeConfig};
+use crate::proxy_config::{EncodedResource, Entry, Layer, PolicyFault, ResourceType};
 use crate::resource_set::{EndpointsResource, Origin, ResourceSet};
 use crate::view::MeshView;
 
@@ -42,21 +42,21 @@ pub(super) struct Unit {
 /// All resources of a proxy's outbounds.
 #[derive(Debug, Default)]
 pub(super) struct OutboundPart {
-    pub(super) listeners: Arc<TypeConfig>,
-    pub(super) clusters: Arc<TypeConfig>,
-    pub(super) endpoints: Arc<TypeConfig>,
+    pub(super) listeners: Layer,
+    pub(super) clusters: Layer,
+    pub(super) endpoints: Layer,
     pub(super) faults: Vec<PolicyFault>,
     /// Keeps the pieces in the cache as long as a view uses them.
     _units: Vec<Arc<Unit>>,
 }
 
 impl OutboundPart {
-    pub(super) fn of(&self, ty: ResourceType) -> Arc<TypeConfig> {
+    pub(super) fn of(&self, ty: ResourceType) -> Layer {
         match ty {
-            ResourceType::Cluster => Arc::clone(&self.clusters),
-            ResourceType::Endpoint => Arc::clone(&self.endpoints),
-            ResourceType::Listener => Arc::clone(&self.listeners),
-            ResourceType::Secret | ResourceType::Route => Arc::default(),
+            ResourceType::Cluster => self.clusters.clone(),
+            ResourceType::Endpoint => self.endpoints.clone(),
+            ResourceType::Listener => self.listeners.clone(),
+            ResourceType::Secret | ResourceType::Route => Layer::default(),
         }
     }
 }
@@ -79,14 +79,14 @@ impl Destinations for Endpointless<'_> {
 }
 
 impl Proxy<'_> {
-    /// The outbound part, shared with every proxy of the view that has the same.
-    pub(super) fn outbound_part(&self) -> Arc<OutboundPart> {
+    /// The outbound part, shared with every proxy of the view that has the same, and under what.
+    pub(super) fn outbound_part(&self) -> (InputsHash, Arc<OutboundPart>) {
         let traits = self.class_traits();
         // One address stands for one set of rules as long as the view lives.
         let said = self.rules.values().filter(|rules| !rules.to.is_empty());
         let rules: Vec<_> = said.map(|rules| (rules.kind, Arc::as_ptr(&rules.to) as usize)).collect();
         let key = digest((self.outbounds.hash, traits, rules));
-        self.view.shared.class(key, || self.make_outbound_part(traits))
+        (key, self.view.shared.class(key, || self.make_outbound_part(traits)))
     }
 
     /// What all outbounds depend on beside destinations and rules.
@@ -117,7 +117,7 @@ impl Proxy<'_> {
 
     fn make_outbound_part(&self, traits: InputsHash) -> OutboundPart {
         let mut part = OutboundPart::default();
-        let (mut listeners, mut clusters, mut endpoints) = (TypeConfig::new(), TypeConfig::new(), TypeConfig::new());
+        let (mut listeners, mut clusters, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         for outbound in self.outbounds.list.iter() {
             let Some(port) = self.view.port(&outbound.destination) else { continue };
             let rules = self.rules_digest(&outbound.destination);
@@ -125,24 +125,22 @@ impl Proxy<'_> {
             let place = (&outbound.address, outbound.port, &outbound.destination);
             let key = digest((place, port.client_hash, traits, rules, epoch));
             let unit = self.view.shared.unit(key, || self.make_unit(outbound));
-            for listener in &unit.listeners {
-                listeners.insert(Arc::clone(&listener.name), entry(listener));
-            }
+            listeners.extend(unit.listeners.iter().map(entry));
             for (cluster, destination) in &unit.clusters {
-                clusters.insert(Arc::clone(&cluster.name), entry(cluster));
+                clusters.push(entry(cluster));
                 if let Some(destination) = destination {
                     let resource = self.endpoint_set(&cluster.name, destination, traits);
                     let version = resource.hash.mix(cluster.hash);
-                    endpoints.insert(Arc::clone(&cluster.name), Entry { resource, version });
+                    endpoints.push(Entry { resource, version });
                 }
             }
             part.faults.extend(unit.faults.iter().cloned());
             part._units.push(unit);
         }
         let shared = &self.view.shared;
-        part.listeners = shared.intern_config(listeners);
-        part.clusters = shared.intern_config(clusters);
-        part.endpoints = shared.intern_config(endpoints);
+        part.listeners = shared.intern_layer(listeners);
+        part.clusters = shared.intern_layer(clusters);
+        part.endpoints = shared.intern_layer(endpoints);
         part
     }
 

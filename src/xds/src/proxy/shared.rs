@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::inbound_part::InboundClass;
 use super::outbound_part::{OutboundPart, Unit};
-use crate::proxy_config::{ContentHash, EncodedResource, ResourceType, TypeConfig};
+use crate::proxy_config::{ContentHash, EncodedResource, Entry, Layer, ResourceType};
 
 /// A digest of everything that something was made from.
 pub(super) type InputsHash = u128;
@@ -64,7 +64,7 @@ struct Cache {
     counters: [AtomicU64; 8],
     epoch: AtomicU64,
     resources: Mutex<Weaks<ResourceKey, EncodedResource>>,
-    configs: Mutex<Weaks<InputsHash, TypeConfig>>,
+    layers: Mutex<Weaks<InputsHash, [Entry]>>,
     units: Mutex<Strongs<Unit>>,
     endpoints: Mutex<Strongs<EncodedResource>>,
 }
@@ -142,6 +142,12 @@ impl Shared {
         Arc::clone(cell.get_or_init(|| Arc::new(make())))
     }
 
+    /// The outbound part of all proxies with these inputs, if one of them made it.
+    pub(super) fn made_class(&self, key: InputsHash) -> Option<Arc<OutboundPart>> {
+        let cell = lock(&self.classes).get(&key).cloned()?;
+        cell.get().cloned()
+    }
+
     /// What the inbounds of all proxies with these inputs have in common, made by the first that asks.
     pub(super) fn inbounds(&self, key: InputsHash, make: impl FnOnce() -> InboundClass) -> Arc<InboundClass> {
         let cell = Arc::clone(lock(&self.inbounds).entry(key).or_default());
@@ -151,16 +157,17 @@ impl Shared {
     /// The one copy of a resource.
     pub(super) fn intern(&self, resource: EncodedResource) -> Arc<EncodedResource> {
         let key = (resource.ty, Arc::clone(&resource.name), resource.hash);
-        lock(&self.cache.resources).get_or_insert(key, resource)
+        lock(&self.cache.resources).get_or_insert(key, || Arc::new(resource))
     }
 
     /// The one copy of a list of resources.
-    pub(super) fn intern_config(&self, config: TypeConfig) -> Arc<TypeConfig> {
+    pub(super) fn intern_layer(&self, entries: Vec<Entry>) -> Layer {
+        let layer: Layer = entries.into_iter().collect();
         let mut hasher = Xxh3::new();
-        for (name, entry) in &config {
-            (name, entry.version, entry.resource.hash).hash(&mut hasher);
+        for entry in layer.entries() {
+            (&entry.resource.name, entry.version, entry.resource.hash).hash(&mut hasher);
         }
-        lock(&self.cache.configs).get_or_insert(hasher.digest128(), config)
+        Layer(lock(&self.cache.layers).get_or_insert(hasher.digest128(), || layer.0))
     }
 
     /// The resources of an outbound that was made from these inputs.
@@ -192,23 +199,23 @@ impl Shared {
 const SLACK_LEN: usize = 256;
 
 /// Values that live as long as somebody else has them.
-struct Weaks<K, V> {
+struct Weaks<K, V: ?Sized> {
     entries: BTreeMap<K, Weak<V>>,
     sweep_at: usize,
 }
 
-impl<K, V> Default for Weaks<K, V> {
+impl<K, V: ?Sized> Default for Weaks<K, V> {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), sweep_at: SLACK_LEN }
     }
 }
 
-impl<K: Ord, V> Weaks<K, V> {
-    fn get_or_insert(&mut self, key: K, value: V) -> Arc<V> {
+impl<K: Ord, V: ?Sized> Weaks<K, V> {
+    fn get_or_insert(&mut self, key: K, make: impl FnOnce() -> Arc<V>) -> Arc<V> {
         if let Some(known) = self.entries.get(&key).and_then(Weak::upgrade) {
             return known;
         }
-        let value = Arc::new(value);
+        let value = make();
         self.entries.insert(key, Arc::downgrade(&value));
         if self.entries.len() > self.sweep_at {
             self.entries.retain(|_, value| value.strong_count() > 0);

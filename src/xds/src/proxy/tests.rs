@@ -157,7 +157,7 @@ fn inbounds_that_proxies_share_have_addresses_of_their_own() {
     let mut world = World::new(&mesh());
     all_configs(&mut world);
     let inbound = |world: &mut World, name: &str| {
-        world.config(name).unwrap().types[&ResourceType::Listener]["self_inbound_dp_main"].version
+        world.config(name).unwrap().get(ResourceType::Listener, "self_inbound_dp_main").unwrap().version
     };
     assert_ne!(inbound(&mut world, "web"), inbound(&mut world, "web-2"));
     for name in ["web", "web-2", "backend", "db"] {
@@ -202,7 +202,7 @@ fn endpoints_have_a_new_version_when_their_cluster_changes() {
     let mut world = World::new(&mesh());
     let version = |world: &mut World| {
         let config = world.config("web").unwrap();
-        let endpoints = &config.types[&ResourceType::Endpoint][BACKEND];
+        let endpoints = config.get(ResourceType::Endpoint, BACKEND).unwrap();
         (endpoints.version, endpoints.resource.hash)
     };
     let before = version(&mut world);

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::held::{Held, Version};
 use super::message::{DeltaRequest, Heard, Nonce, Rejection, Span, and_then, shorten};
 use super::subscription::Subscription;
 use crate::proxy_config::{ContentHash, Entry, ResourceType, TypeConfig};
-
-/// What the proxy has of a resource: the version, or `None` when it is not known which.
-type Held = Option<ContentHash>;
 
 /// A response that was not answered yet.
 #[derive(Clone, Debug)]
@@ -21,7 +19,7 @@ struct InFlight {
     /// What is in it, was not wanted for a while, and is wanted again by later revisions.
     again: Vec<(Arc<str>, Span)>,
     /// The new versions, and what the proxy had before (outer `None`: nothing).
-    upserts: Vec<(Arc<str>, ContentHash, Option<Held>)>,
+    upserts: Vec<(Arc<str>, ContentHash, Option<Version>)>,
 }
 
 /// What the proxy should be told next.
@@ -43,7 +41,7 @@ pub(super) struct Exchange {
     /// The first request for all resources is answered even when there are none.
     owes_answer: bool,
     /// What the proxy has once it accepts what is in flight.
-    held: BTreeMap<Arc<str>, Held>,
+    held: Held,
     in_flight: Option<InFlight>,
     rejected: BTreeMap<Arc<str>, Rejection>,
     /// How many resources go into the next response: bisects a refused response, so that one bad
@@ -62,7 +60,7 @@ impl Exchange {
             subscription: Subscription::default(),
             opened: false,
             owes_answer: false,
-            held: BTreeMap::new(),
+            held: Held::default(),
             in_flight: None,
             rejected: BTreeMap::new(),
             limit: usize::MAX,
@@ -91,7 +89,9 @@ impl Exchange {
     /// Whether the proxy runs an older version of a resource whose newer one it refused.
     pub(super) fn runs_last_good(&self, config: &TypeConfig) -> bool {
         let is_wanted = |name: &str, refused: ContentHash| config.get(name).is_some_and(|e| e.version == refused);
-        self.rejected.iter().any(|(name, rejection)| self.held.contains_key(name) && is_wanted(name, rejection.version))
+        self.rejected
+            .iter()
+            .any(|(name, rejection)| self.held.get(name).is_some() && is_wanted(name, rejection.version))
     }
 
     pub(super) fn answered(&self) -> u64 {
@@ -99,13 +99,14 @@ impl Exchange {
     }
 
     pub(super) fn names_len(&self) -> usize {
-        self.subscription.names().len().max(self.held.len())
+        self.subscription.names().len().max(self.held.differences().len())
     }
 
     /// The configuration of this type is another one since these revisions. They, too, are to blame for
     /// a refused version that they bring back.
     pub(super) fn config_changed(&mut self, former: &TypeConfig, config: &TypeConfig, span: Span) {
         self.difference = None;
+        self.held.compare_with(config);
         let wants = |config: &TypeConfig, name: &str, version| config.get(name).is_some_and(|e| e.version == version);
         let is_back = |name: &str, version| wants(config, name, version) && !wants(former, name, version);
         for (name, rejection) in &mut self.rejected {
@@ -124,10 +125,11 @@ impl Exchange {
         let first = !self.opened;
         let wanted_all = self.subscription.is_wildcard();
         self.opened = true;
-        self.subscription.update(first, &request.subscribe, &request.unsubscribe);
+        let subscribe: Vec<_> = request.subscribe.iter().map(|name| self.held.shared_name(name)).collect();
+        self.subscription.update(first, &subscribe, &request.unsubscribe);
         self.owes_answer = self.subscription.is_wildcard() && (self.owes_answer || !wanted_all);
         if first {
-            self.held = request.initial_versions.clone();
+            self.held.replace(&request.initial_versions);
             self.difference = None;
         } else {
             self.resubscribe(&request.subscribe);
@@ -147,9 +149,9 @@ impl Exchange {
     }
 
     /// Sends the resource again, should the proxy have it.
-    pub(super) fn forget(&mut self, name: &str) {
-        if let Some(held) = self.held.get_mut(name) {
-            *held = None;
+    pub(super) fn forget(&mut self, name: &Arc<str>) {
+        if self.held.get(name).is_some() {
+            self.held.set(name, Some(None));
             self.difference = None;
         }
     }
@@ -163,10 +165,10 @@ impl Exchange {
         if subscription.is_wildcard() {
             // The proxy cannot know whether a name that it dropped is still among all: tell it.
             for name in names.iter().filter(|name| !subscription.names().contains(*name)) {
-                self.held.insert(Arc::clone(name), None);
+                self.held.set(name, Some(None));
             }
         } else {
-            self.held.retain(|name, _| subscription.wants(name));
+            self.held.retain(|name| subscription.wants(name));
             self.rejected.retain(|name, _| subscription.wants(name));
         }
     }
@@ -228,14 +230,10 @@ impl Exchange {
     }
 
     /// Takes back the belief that the proxy has `version`.
-    fn restore(&mut self, name: &Arc<str>, version: ContentHash, before: Option<Held>) {
-        if self.held.get(name) != Some(&Some(version)) {
-            return;
+    fn restore(&mut self, name: &Arc<str>, version: ContentHash, before: Option<Version>) {
+        if self.held.get(name) == Some(Some(version)) {
+            self.held.set(name, before);
         }
-        match before {
-            Some(held) => self.held.insert(Arc::clone(name), held),
-            None => self.held.remove(name),
-        };
     }
 
     /// The difference between `config` and what the proxy has or will have.
@@ -250,18 +248,17 @@ impl Exchange {
         if !self.opened {
             return Difference::default();
         }
-        let is_due = |entry: &Entry| {
-            let name = &entry.resource.name;
-            self.held.get(name) != Some(&Some(entry.version))
-                && self.rejected.get(name).is_none_or(|rejection| rejection.version != entry.version)
-        };
-        let upserts = if self.subscription.is_wildcard() {
-            config.values().filter(|entry| is_due(entry)).cloned().collect()
-        } else {
-            let wanted = self.subscription.names().iter().filter_map(|name| config.get(name));
-            wanted.filter(|entry| is_due(entry)).cloned().collect()
-        };
-        let removals = self.held.keys().filter(|name| !config.contains_key(*name)).cloned().collect();
+        let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+        for (name, has) in self.held.differences() {
+            let refused = self.rejected.get(name).map(|rejection| rejection.version);
+            match config.get(name) {
+                Some(entry) if self.subscription.wants(name) && refused != Some(entry.version) => {
+                    upserts.push(entry.clone());
+                }
+                None if has.is_some() => removals.push(Arc::clone(name)),
+                Some(_) | None => {}
+            }
+        }
         Difference { upserts, removals }
     }
 
@@ -298,8 +295,8 @@ impl Exchange {
         let (held, is_quiet) = (&self.held, self.in_flight.is_none());
         self.rejected.retain(|name, rejection| match config.get(name) {
             Some(wanted) if wanted.version == rejection.version => true,
-            Some(wanted) => !(is_quiet && held.get(name) == Some(&Some(wanted.version))),
-            None => !is_quiet || (held.contains_key(name) && !withholds_removals),
+            Some(wanted) => !(is_quiet && held.get(name) == Some(Some(wanted.version))),
+            None => !is_quiet || (held.get(name).is_some() && !withholds_removals),
         });
     }
 
@@ -319,7 +316,8 @@ impl Exchange {
         let mut sent = Vec::with_capacity(upserts.len());
         for entry in &upserts {
             let name = Arc::clone(&entry.resource.name);
-            let before = self.held.insert(Arc::clone(&name), Some(entry.version));
+            let before = self.held.get(&name);
+            self.held.set(&name, Some(Some(entry.version)));
             sent.push((name, entry.version, before));
         }
         let span = self.unanswered(revision);
@@ -332,7 +330,7 @@ impl Exchange {
         self.difference(config);
         let removals = std::mem::take(&mut self.difference.get_or_insert_default().removals);
         for name in &removals {
-            self.held.remove(name);
+            self.held.set(name, None);
         }
         let span = self.unanswered(revision);
         self.in_flight = Some(InFlight { nonce, covers: self.answered, span, again: Vec::new(), upserts: Vec::new() });

@@ -13,6 +13,7 @@
 //! clusters: Envoy asks for the endpoints of new clusters before it gives that answer.
 
 mod exchange;
+mod held;
 mod message;
 mod subscription;
 #[cfg(test)]
@@ -50,16 +51,9 @@ struct Offer {
     config: Arc<ProxyConfig>,
 }
 
-/// What a type without resources looks like.
-static NO_RESOURCES: TypeConfig = TypeConfig::new();
-
 impl Offer {
-    fn shared(&self, ty: ResourceType) -> Option<&Arc<TypeConfig>> {
-        self.config.types.get(&ty)
-    }
-
     fn of(&self, ty: ResourceType) -> &TypeConfig {
-        self.shared(ty).map_or(&NO_RESOURCES, |config| &**config)
+        self.config.of(ty)
     }
 }
 
@@ -91,17 +85,13 @@ impl Session {
     /// What the proxy should run from now on, and the revision of the mesh that says so.
     pub fn offer(&mut self, revision: u64, config: Arc<ProxyConfig>) {
         let next = Offer { revision, config };
+        let former = self.offer.take();
+        let nothing = TypeConfig::default();
+        let span = Span { after: former.as_ref().map_or(0, |offer| offer.revision), upto: revision };
         for ty in ResourceType::ALL {
-            let same = match (self.offer.as_ref().and_then(|offer| offer.shared(ty)), next.shared(ty)) {
-                (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-                (None, None) => self.offer.is_some(),
-                _ => false,
-            };
-            if !same {
-                let former = self.offer.clone();
-                let span = Span { after: former.as_ref().map_or(0, |offer| offer.revision), upto: revision };
-                let former = former.as_ref().map_or(&NO_RESOURCES, |offer| offer.of(ty));
-                self.exchange(ty).config_changed(former, next.of(ty), span);
+            let before = former.as_ref().map_or(&nothing, |offer| offer.of(ty));
+            if !before.is_same(next.of(ty)) {
+                self.exchange(ty).config_changed(before, next.of(ty), span);
             }
         }
         self.offer = Some(next);

@@ -21,12 +21,12 @@ fn entry(ty: ResourceType, name: &str, text: &str) -> Entry {
 }
 
 fn config(entries: &[(ResourceType, &str, &str)]) -> Arc<ProxyConfig> {
-    let mut types: BTreeMap<ResourceType, TypeConfig> = BTreeMap::new();
-    for (ty, name, text) in entries {
-        types.entry(*ty).or_default().insert((*name).into(), entry(*ty, name, text));
-    }
-    let types = types.into_iter().map(|(ty, resources)| (ty, Arc::new(resources))).collect();
-    Arc::new(ProxyConfig { types, faults: Vec::new() })
+    with_entries(entries.iter().map(|(ty, name, text)| entry(*ty, name, text)).collect())
+}
+
+fn with_entries(entries: Vec<Entry>) -> Arc<ProxyConfig> {
+    let of = |ty| entries.iter().filter(|entry| entry.resource.ty == ty).cloned().collect();
+    Arc::new(ProxyConfig::new(ResourceType::ALL.map(|ty| (ty, of(ty))), Vec::new()))
 }
 
 fn names(names: &[&str]) -> Vec<Arc<str>> {

@@ -49,9 +49,9 @@ fn a_renewed_certificate_is_encoded_for_its_proxy_and_changes_its_secrets_only()
     world.renew("web", b"another chain");
     let after = world.config("web").unwrap();
     for ty in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener] {
-        assert!(Arc::ptr_eq(&before.0.types[&ty], &after.types[&ty]), "{ty:?}");
+        assert!(before.0.of(ty).is_same(after.of(ty)), "{ty:?}");
     }
-    assert_ne!(before.0.types[&ResourceType::Secret], after.types[&ResourceType::Secret]);
+    assert_ne!(before.0.of(ResourceType::Secret), after.of(ResourceType::Secret));
     assert!(Arc::ptr_eq(&before.1, &world.config("web-2").unwrap()));
     let counters = world.view.counters();
     assert_eq!((counters.generated_outbounds, counters.matched), (before.2.generated_outbounds, before.2.matched));
@@ -111,8 +111,8 @@ fn a_removed_policy_makes_what_it_shaped_anew_and_encodes_no_endpoints() {
 #[test]
 fn a_service_without_dataplanes_has_an_explicit_empty_endpoint_set() {
     let mut world = settled();
-    let before = world.config("web").unwrap().types[&ResourceType::Endpoint]["kri_msvc_m_east__db_http"].clone();
+    let before = world.config("web").unwrap().get(ResourceType::Endpoint, "kri_msvc_m_east__db_http").unwrap().clone();
     world.delete(&dataplane("db", "10.0.2.1"));
-    let after = &world.config("web").unwrap().types[&ResourceType::Endpoint]["kri_msvc_m_east__db_http"];
+    let after = world.config("web").unwrap().get(ResourceType::Endpoint, "kri_msvc_m_east__db_http").unwrap().clone();
     assert!(after.resource.body.len() < before.resource.body.len(), "there, and without the endpoint");
 }

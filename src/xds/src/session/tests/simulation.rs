@@ -28,12 +28,12 @@ struct World {
 
 impl World {
     fn config(&self) -> Arc<ProxyConfig> {
-        let mut types: BTreeMap<ResourceType, TypeConfig> = BTreeMap::new();
+        let mut entries = Vec::new();
         let mut add = |ty, name: String, text: String, mix: Option<ContentHash>| {
             let mut entry = entry(ty, &name, &text);
             entry.version = mix.map_or(entry.version, |cluster| entry.version.mix(cluster));
             let version = entry.version;
-            types.entry(ty).or_default().insert(name.into(), entry);
+            entries.push(entry);
             version
         };
         for (n, (version, bad)) in &self.clusters {
@@ -47,8 +47,7 @@ impl World {
             add(Listener, format!("l{n}"), format!("v={version} refs={} secret=s{bad}", uses.join(",")), None);
         }
         add(Secret, "s".to_owned(), format!("v={}", self.secret), None);
-        let types = types.into_iter().map(|(ty, resources)| (ty, Arc::new(resources))).collect();
-        Arc::new(ProxyConfig { types, faults: Vec::new() })
+        with_entries(entries)
     }
 
     fn has_bad(&self) -> bool {
@@ -264,7 +263,7 @@ fn action() -> impl Strategy<Value = Action> {
 /// Every refusal blames the revision that brought the refused version.
 fn check_blame(net: &Net, history: &[(u64, Arc<ProxyConfig>)]) {
     for rejection in net.session.rejections() {
-        let version = |config: &ProxyConfig| Some(config.types.get(&rejection.ty)?.get(&rejection.name)?.version);
+        let version = |config: &ProxyConfig| Some(config.get(rejection.ty, &rejection.name)?.version);
         let brought = history.iter().rev().take_while(|(_, config)| version(config) == Some(rejection.version)).last();
         let (revision, _) = brought.expect("it was offered");
         assert!(rejection.covers(*revision), "{rejection:?} was brought by {revision}");
@@ -275,13 +274,14 @@ fn check_blame(net: &Net, history: &[(u64, Arc<ProxyConfig>)]) {
 fn check_outcome(net: &Net, config: &ProxyConfig, revision: u64, has_bad: bool) {
     let rejected: BTreeMap<_, _> = net.session.rejections().map(|r| ((r.ty, &*r.name), r.version)).collect();
     for ((ty, name), version) in &rejected {
-        let text = config.types[ty][*name].resource.body.clone();
+        let text = config.get(*ty, name).unwrap().resource.body.clone();
         assert!(is_bad(&String::from_utf8_lossy(&text)), "{ty:?} {name} {version} is held back for nothing");
     }
     for ty in [Cluster, Endpoint, Listener, Secret] {
         let has = net.envoy.texts(ty);
-        let wanted = config.types.get(&ty).cloned().unwrap_or_default();
-        for (name, entry) in &*wanted {
+        let wanted = config.of(ty);
+        for entry in wanted.iter() {
+            let name = &entry.resource.name;
             let wants = matches!(ty, Cluster | Listener)
                 || net.envoy.interest.get(&ty).is_some_and(|names| names.contains(&**name));
             if wants && !rejected.contains_key(&(ty, &**name)) {
@@ -289,7 +289,7 @@ fn check_outcome(net: &Net, config: &ProxyConfig, revision: u64, has_bad: bool) 
             }
         }
         if !has_bad {
-            let kept: Vec<_> = has.keys().filter(|name| !wanted.contains_key(name.as_str())).collect();
+            let kept: Vec<_> = has.keys().filter(|name| wanted.get(name).is_none()).collect();
             assert_eq!(kept, Vec::<&String>::new(), "{ty:?} leaks");
         }
     }

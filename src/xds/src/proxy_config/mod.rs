@@ -1,11 +1,14 @@
 //! What one proxy should run, encoded: the meeting point of generation and conversation.
 
-use std::collections::BTreeMap;
+mod layers;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Key;
+
+pub use layers::{LAYERS, Layer, TypeConfig};
 
 /// The types that are served, in the order in which additions must reach Envoy (make before break).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,27 +117,42 @@ pub struct PolicyFault {
     pub message: String,
 }
 
-/// All resources of one type, by name.
-pub type TypeConfig = BTreeMap<Arc<str>, Entry>;
-
 /// What one proxy should run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    /// The resources by type; a missing type has none. Types that did not change are shared with
-    /// the proxy's former configuration, so that a pointer comparison finds them equal.
-    pub types: BTreeMap<ResourceType, Arc<TypeConfig>>,
+    /// By type, in the order of [`ResourceType::ALL`].
+    types: [TypeConfig; ResourceType::ALL.len()],
     /// What could not be applied; the rest is in force.
     pub faults: Vec<PolicyFault>,
 }
 
 impl ProxyConfig {
-    /// Whether both say the same, and share every type.
+    /// A configuration with these resources.
+    pub fn new(types: impl IntoIterator<Item = (ResourceType, TypeConfig)>, faults: Vec<PolicyFault>) -> Self {
+        let mut config = Self { faults, ..Self::default() };
+        for (ty, resources) in types {
+            config.types[ty as usize] = resources;
+        }
+        config
+    }
+
+    /// The resources of a type.
+    pub fn of(&self, ty: ResourceType) -> &TypeConfig {
+        &self.types[ty as usize]
+    }
+
+    /// Whether both say the same, and share every list of resources.
     pub(crate) fn shares_all(&self, other: &Self) -> bool {
-        let is_shared = |((ty, config), (other_ty, other)): ((&ResourceType, &Arc<TypeConfig>), (_, _))| {
-            ty == other_ty && Arc::ptr_eq(config, other)
-        };
-        self.types.len() == other.types.len()
-            && self.types.iter().zip(&other.types).all(is_shared)
-            && self.faults == other.faults
+        self.types.iter().zip(&other.types).all(|(a, b)| a.is_same(b)) && self.faults == other.faults
+    }
+
+    /// A resource.
+    pub fn get(&self, ty: ResourceType, name: &str) -> Option<&Entry> {
+        self.of(ty).get(name)
+    }
+
+    /// All resources, ordered by type and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.types.iter().flat_map(TypeConfig::iter)
     }
 }
