@@ -19,12 +19,12 @@ pub fn canonicalize(full_name: &str, bytes: &mut [u8]) {
 }
 
 /// One field: where its tag begins, where its payload begins, and where it ends.
-struct Field {
-    number: u32,
+pub(super) struct Field {
+    pub(super) number: u32,
     is_delimited: bool,
-    start: usize,
+    pub(super) start: usize,
     payload: usize,
-    end: usize,
+    pub(super) end: usize,
 }
 
 fn sort(tables: &Tables, id: TypeId, bytes: &mut [u8], depth: usize) {
@@ -91,7 +91,7 @@ fn sort_run(bytes: &mut [u8], run: &mut Vec<(usize, usize)>) {
 }
 
 /// The field at `at`; `None` at the end, and where there is no field.
-fn next_field(bytes: &[u8], at: usize) -> Option<Field> {
+pub(super) fn next_field(bytes: &[u8], at: usize) -> Option<Field> {
     let (tag, payload) = varint(bytes, at)?;
     let number = u32::try_from(tag >> 3).ok().filter(|number| *number > 0)?;
     let (payload, end, is_delimited) = match tag & 7 {

@@ -3,12 +3,14 @@
 
 mod canonical;
 mod tables;
+mod template;
 
 use std::sync::Arc;
 
 use prost::{Message, Name};
 
 pub use canonical::canonicalize;
+pub use template::Template;
 
 use crate::proxy_config::{ContentHash, EncodedResource, ResourceType};
 

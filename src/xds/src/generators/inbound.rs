@@ -69,16 +69,30 @@ pub fn generate(inbounds: &[Inbound], traits: &InboundTraits<'_>) -> ResourceSet
     set
 }
 
-/// Gives a listener that was made for the same inbound of another proxy what is this proxy's own.
-pub fn relocate_listener(listener: &mut Listener, inbound: &Inbound, traits: &InboundTraits<'_>) {
-    listener.address = Some(socket_address(&inbound.address, inbound.port));
-    listener.metadata = Some(tags(traits, &listener.name));
+/// What of the listener of an inbound is the proxy's own: a message of nothing else.
+pub fn own_of_listener(name: &str, inbound: &Inbound, traits: &InboundTraits<'_>) -> Listener {
+    Listener {
+        address: Some(socket_address(&inbound.address, inbound.port)),
+        metadata: Some(tags(traits, name)),
+        ..Default::default()
+    }
 }
 
-/// The same for a cluster.
-pub fn relocate_cluster(cluster: &mut Cluster, inbound: &Inbound) {
+/// The listener without that.
+pub fn common_of_listener(listener: Listener) -> Listener {
+    Listener { address: None, metadata: None, ..listener }
+}
+
+/// What of the cluster of an inbound is the proxy's own: a message of nothing else.
+pub fn own_of_cluster(name: &str, inbound: &Inbound) -> Cluster {
     let endpoint = socket_address(&inbound.workload_address, inbound.workload_port);
-    cluster.load_assignment = static_cluster(&cluster.name, CONNECT_TIMEOUT_S, endpoint).load_assignment;
+    let load_assignment = static_cluster(name, CONNECT_TIMEOUT_S, endpoint).load_assignment;
+    Cluster { load_assignment, ..Default::default() }
+}
+
+/// The cluster without that.
+pub fn common_of_cluster(cluster: Cluster) -> Cluster {
+    Cluster { load_assignment: None, ..cluster }
 }
 
 fn tags(traits: &InboundTraits<'_>, name: &str) -> Metadata {

@@ -2,6 +2,7 @@
 //! tags alone: they are made once for all of them, and each proxy fills in what is its own.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use model::registry;
 use policy::InboundKey;
@@ -11,18 +12,17 @@ use super::edit::Part;
 use super::parts::OwnPart;
 use super::shared::{Count, InputsHash, digest};
 use crate::bootstrap::Feature;
-use crate::envoy::cluster::Cluster;
-use crate::envoy::listener::Listener;
+use crate::encode::Template;
 use crate::generators::inbound::{self, Inbound, InboundTraits};
 use crate::names;
-use crate::proxy_config::{PolicyFault, ResourceType};
+use crate::proxy_config::{EncodedResource, PolicyFault, ResourceType};
 use crate::resource_set::ResourceSet;
 
 /// The inbounds of some proxy, as policies left them.
 #[derive(Debug)]
 pub(super) struct InboundClass {
-    listeners: Vec<Listener>,
-    clusters: Vec<Cluster>,
+    listeners: Vec<Template>,
+    clusters: Vec<Template>,
     faults: Vec<PolicyFault>,
 }
 
@@ -50,19 +50,19 @@ impl Proxy<'_> {
         };
         let class = self.view.shared.inbounds(key, || self.make_inbound_class());
         let traits = self.inbound_traits();
-        let mut resources = Vec::with_capacity(class.listeners.len() + class.clusters.len());
-        for listener in &class.listeners {
-            let Some(inbound) = self.inbound_named(&listener.name) else { continue };
-            let mut own = listener.clone();
-            inbound::relocate_listener(&mut own, inbound, &traits);
-            resources.push(self.encoded(ResourceType::Listener, &own.name, &own));
-        }
-        for cluster in &class.clusters {
-            let Some(inbound) = self.inbound_named(&cluster.name) else { continue };
-            let mut own = cluster.clone();
-            inbound::relocate_cluster(&mut own, inbound);
-            resources.push(self.encoded(ResourceType::Cluster, &own.name, &own));
-        }
+        let count = |resource: EncodedResource| {
+            self.view.shared.count(Count::Encoded(resource.ty));
+            Arc::new(resource)
+        };
+        let listeners = class.listeners.iter().filter_map(|common| {
+            let inbound = self.inbound_named(common.name())?;
+            Some(count(common.with(&inbound::own_of_listener(common.name(), inbound, &traits))))
+        });
+        let clusters = class.clusters.iter().filter_map(|common| {
+            let inbound = self.inbound_named(common.name())?;
+            Some(count(common.with(&inbound::own_of_cluster(common.name(), inbound))))
+        });
+        let resources = listeners.chain(clusters).collect();
         OwnPart::new(resources, class.faults.clone())
     }
 
@@ -77,7 +77,16 @@ impl Proxy<'_> {
         self.edit(Part::Inbounds, &mut set, &mut faults);
         self.drop_invalid(&mut set, &mut faults);
         let messages = set.finish();
-        InboundClass { listeners: messages.listeners, clusters: messages.clusters, faults }
+        let listener = |message| {
+            let common = inbound::common_of_listener(message);
+            Template::new(ResourceType::Listener, &common.name, &common)
+        };
+        let cluster = |message| {
+            let common = inbound::common_of_cluster(message);
+            Template::new(ResourceType::Cluster, &common.name, &common)
+        };
+        let listeners = messages.listeners.into_iter().map(listener).collect();
+        InboundClass { listeners, clusters: messages.clusters.into_iter().map(cluster).collect(), faults }
     }
 
     /// A digest of everything that its inbounds depend on but addresses and tags; `None` when policies
