@@ -72,8 +72,8 @@ mod tests {
     use crate::encode::encode;
     use crate::envoy::core::Metadata;
     use crate::envoy::listener::{FilterChain, Listener};
-    use crate::envoy::string_struct;
     use crate::envoy::socket_address;
+    use crate::envoy::string_struct;
 
     proptest! {
         #[test]

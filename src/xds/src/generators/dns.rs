@@ -11,6 +11,9 @@ use crate::resource_set::ResourceSet;
 /// How long a client may keep an answer, in seconds.
 const TTL_S: u32 = 30;
 
+/// The labels of its Dataplane that a proxy's document shows.
+pub const LABELS: [&str; 3] = ["kuma.io/zone", "kuma.io/workload", "k8s.kuma.io/namespace"];
+
 /// A virtual address and its names.
 #[derive(Clone, Copy, Debug)]
 pub struct VipDomains<'a> {
@@ -72,15 +75,15 @@ pub fn generate<'a>(
             records.insert(domain, addresses(vip.address, inputs.ipv6_mapped));
         }
     }
-    let label = |key: &str| inputs.labels.get(key).map_or("", String::as_str);
+    let [zone, workload, namespace] = LABELS.map(|label| inputs.labels.get(label).map_or("", String::as_str));
     let document = Document {
         records: records.into_iter().map(|(name, ips)| Record { name, ips }).collect(),
         ttl: TTL_S,
         extra_labels: ExtraLabels {
             mesh: inputs.mesh,
-            kuma_io_zone: label("kuma.io/zone"),
-            kuma_workload: label("kuma.io/workload"),
-            k8s_kuma_io_namespace: label("k8s.kuma.io/namespace"),
+            kuma_io_zone: zone,
+            kuma_workload: workload,
+            k8s_kuma_io_namespace: namespace,
         },
     };
     if let Ok(body) = serde_json::to_string(&document) {

@@ -107,10 +107,12 @@ impl Memo {
     /// What is the proxy's own; parts of the last time where nothing that they depend on is different.
     pub(super) fn own(&self, proxy: &Proxy<'_>, said: RulesHashes) -> OwnParts {
         let kept = self.last.as_ref().map(|last| last.kept(proxy, said)).unwrap_or_default();
+        let surroundings = kept.surroundings.unwrap_or_else(|| Arc::new(proxy.surrounding_part()));
         OwnParts {
             is_whole: false,
             inbounds: kept.inbounds.or_else(|| Some(Arc::new(proxy.inbound_part()))),
-            surroundings: kept.surroundings.or_else(|| Some(Arc::new(proxy.surrounding_part()))),
+            names: kept.names.or_else(|| proxy.names_part()).filter(|_| !surroundings.has_names),
+            surroundings: Some(surroundings),
             secrets: kept.secrets.or_else(|| Some(Arc::new(proxy.secret_part()))),
         }
     }
@@ -194,16 +196,20 @@ impl Last {
         let has_same_surroundings = is_same_proxy
             && self.said.surroundings == said.surroundings
             && is_same(self.inputs.admin.as_ref(), proxy.inputs.admin.as_ref())
-            && Arc::ptr_eq(&self.vips, proxy.view.vips())
-            && self.called.hash == proxy.outbounds.hash
             && !proxy.depends_on_others();
+        let has_same_names = Arc::ptr_eq(&self.vips, proxy.view.vips()) && self.called.hash == proxy.outbounds.hash;
         let has_same_secrets = is_same_proxy
             && is_same(self.inputs.identity.as_ref(), proxy.inputs.identity.as_ref())
             && Arc::ptr_eq(&self.trusted_cas, proxy.view.trusted_cas());
         OwnParts {
             is_whole: false,
             inbounds: self.own.inbounds.clone().filter(|_| has_same_inbounds),
-            surroundings: self.own.surroundings.clone().filter(|_| has_same_surroundings && !self.own.is_whole),
+            surroundings: self
+                .own
+                .surroundings
+                .clone()
+                .filter(|part| has_same_surroundings && !self.own.is_whole && (has_same_names || !part.has_names)),
+            names: self.own.names.clone().filter(|_| is_same_proxy && has_same_names),
             secrets: self.own.secrets.clone().filter(|_| has_same_secrets),
         }
     }

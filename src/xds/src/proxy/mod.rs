@@ -4,9 +4,9 @@
 //! [`generate`] never fails as a whole: what cannot be applied is reported beside what can. Whatever
 //! several proxies have in common, or one has from view to view, is made and encoded once:
 //!
-//! - what is a proxy's *own* is kept in its [`Memo`], in three parts: its inbounds, its surroundings
-//!   (admin, passthrough, DNS, zone listeners) and its secrets, each until something that it depends
-//!   on changes;
+//! - what is a proxy's *own* is kept in its [`Memo`], in parts: its inbounds, its surroundings (admin,
+//!   passthrough, zone listeners), the names of its destinations and its secrets, each until something
+//!   that it depends on changes;
 //! - its *outbound* part is shared by all proxies that have the same, and made of pieces that are
 //!   cached from view to view;
 //! - a policy that may edit anything (MeshProxyPatch) makes the whole configuration the proxy's own.
@@ -34,6 +34,7 @@ pub use memo::Memo;
 pub use shared::Counters;
 pub(crate) use shared::Shared;
 
+use crate::names::DYNAMIC_CONFIG;
 use crate::policies::otel;
 use crate::proxy_config::{PolicyFault, ProxyConfig, ResourceType};
 use crate::resource_set::ResourceSet;
@@ -67,17 +68,39 @@ impl Proxy<'_> {
     fn whole_part(&self) -> OwnPart {
         let mut faults = Vec::new();
         let mut set = self.surrounding_resources(&mut faults);
+        self.dns(&mut set);
         set.append(self.inbound_resources());
         set.append(self.routed(&self.outbounds.list, self.view, &mut faults));
         self.view.shared.count(Count::Proxy);
         self.finished(Part::Whole, set, faults)
     }
 
+    /// Names are left out where they can be shared: that is, where no policy has documents beside them.
     fn surrounding_part(&self) -> OwnPart {
         self.view.shared.count(Count::Proxy);
         let mut faults = Vec::new();
         let set = self.surrounding_resources(&mut faults);
-        self.finished(Part::Surroundings, set, faults)
+        let (set, faults) = self.edited(Part::Surroundings, set, faults);
+        if !set.listeners.contains_key(DYNAMIC_CONFIG) {
+            return self.encoded_part(set, faults);
+        }
+        let mut faults = Vec::new();
+        let mut set = self.surrounding_resources(&mut faults);
+        self.dns(&mut set);
+        self.finished(Part::Surroundings, set, faults).with_names()
+    }
+
+    /// The names of its destinations, shared with every proxy of the view that has the same; `None` when
+    /// it does not ask for names.
+    fn names_part(&self) -> Option<Arc<OwnPart>> {
+        let key = self.names_class()?;
+        let part = self.view.shared.names(key, || {
+            self.view.shared.count(Count::Names);
+            let mut set = ResourceSet::new();
+            self.dns(&mut set);
+            self.encoded_part(set, Vec::new())
+        });
+        Some(part)
     }
 
     fn secret_part(&self) -> OwnPart {
@@ -87,7 +110,17 @@ impl Proxy<'_> {
     }
 
     /// Lets policies edit a part, checks and encodes it.
-    fn finished(&self, part: Part, mut set: ResourceSet, mut faults: Vec<PolicyFault>) -> OwnPart {
+    fn finished(&self, part: Part, set: ResourceSet, faults: Vec<PolicyFault>) -> OwnPart {
+        let (set, faults) = self.edited(part, set, faults);
+        self.encoded_part(set, faults)
+    }
+
+    fn edited(
+        &self,
+        part: Part,
+        mut set: ResourceSet,
+        mut faults: Vec<PolicyFault>,
+    ) -> (ResourceSet, Vec<PolicyFault>) {
         self.edit(part, &mut set, &mut faults);
         if part != Part::Inbounds {
             otel::publish(&self.rules, &self.traits(), &mut set);
@@ -96,7 +129,7 @@ impl Proxy<'_> {
         if part == Part::Whole {
             self.secrets(&mut set);
         }
-        self.encoded_part(set, faults)
+        (set, faults)
     }
 
     fn encoded_part(&self, set: ResourceSet, faults: Vec<PolicyFault>) -> OwnPart {

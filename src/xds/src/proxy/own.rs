@@ -1,5 +1,5 @@
-//! What a proxy runs for itself: its inbounds, its surroundings (admin, passthrough, DNS, zone
-//! listeners) and its secrets.
+//! What a proxy runs for itself: its surroundings (admin, passthrough, zone listeners), the names of its
+//! destinations and its secrets.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use model::kinds::dataplane::ListenerType;
 use model::{Key, registry};
 
 use super::derived::Proxy;
+use super::shared::{InputsHash, digest};
 use super::{IdentitySource, WorkloadIdentity};
 use crate::bootstrap::Feature;
 use crate::generators::admin::{self, AdminCerts};
@@ -34,7 +35,6 @@ impl Proxy<'_> {
             set.append(transparent_proxy::generate(inputs));
         }
         set.append(self.direct_access());
-        self.dns(&mut set);
         self.zone_ingress(&mut set);
         self.zone_egress(&mut set, faults);
         set
@@ -103,8 +103,22 @@ impl Proxy<'_> {
         direct_access::generate(services, peers, &taken)
     }
 
-    fn dns(&self, set: &mut ResourceSet) {
-        if !self.is_transparent || self.binds_outbounds || !self.redirection.redirect.dns.enabled {
+    fn asks_for_names(&self) -> bool {
+        self.is_transparent && !self.binds_outbounds && self.redirection.redirect.dns.enabled
+    }
+
+    /// A digest of all that the names of its destinations depend on within a view; `None` when it does not
+    /// ask for names.
+    pub(super) fn names_class(&self) -> Option<InputsHash> {
+        let labels = dns::LABELS.map(|label| self.entry.resource.meta.labels.get(label));
+        let place = self.place();
+        let key = (self.outbounds.hash, labels, self.redirection.enabled_ipv6(), place.work_dir, place.ipv6);
+        self.asks_for_names().then(|| digest(key))
+    }
+
+    /// The names of its destinations, for its DNS server.
+    pub(super) fn dns(&self, set: &mut ResourceSet) {
+        if !self.asks_for_names() {
             return;
         }
         let addresses: BTreeSet<_> = self.outbounds.list.iter().map(|outbound| outbound.address.as_str()).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outbound_part::OutboundPart;
-use crate::proxy_config::{EncodedResource, Entry, Layer, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
+use crate::proxy_config::{EncodedResource, Entry, LAYERS, Layer, PolicyFault, ProxyConfig, ResourceType, TypeConfig};
 
 /// The types of which there are resources.
 const TYPES: [ResourceType; 4] =
@@ -16,6 +16,8 @@ const TYPES: [ResourceType; 4] =
 pub(super) struct OwnPart {
     layers: [Layer; TYPES.len()],
     faults: Vec<PolicyFault>,
+    /// Whether the names of destinations are in it.
+    pub(super) has_names: bool,
 }
 
 impl OwnPart {
@@ -29,15 +31,22 @@ impl OwnPart {
             Entry { resource: Arc::clone(resource), version }
         };
         let layer = |ty| resources.iter().filter(|resource| resource.ty == ty).map(entry).collect();
-        Self { layers: TYPES.map(layer), faults }
+        Self { layers: TYPES.map(layer), faults, has_names: false }
+    }
+
+    /// The same part, in which the names of destinations are.
+    pub(super) fn with_names(self) -> Self {
+        Self { has_names: true, ..self }
     }
 }
 
 /// What is a proxy's own: in parts, or as a whole that takes the place of the surroundings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnParts {
-    /// Admin, passthrough, DNS and zone listeners.
+    /// Admin, passthrough, documents of policies and zone listeners.
     pub(super) surroundings: Option<Arc<OwnPart>>,
+    /// The document of names, where nothing else stands in the listener that serves it: shared by proxies.
+    pub(super) names: Option<Arc<OwnPart>>,
     pub(super) inbounds: Option<Arc<OwnPart>>,
     pub(super) secrets: Option<Arc<OwnPart>>,
     /// Whether the surroundings are all that there is.
@@ -50,8 +59,8 @@ impl OwnParts {
         Self { surroundings: Some(Arc::new(part)), is_whole: true, ..Self::default() }
     }
 
-    fn all(&self) -> [Option<&Arc<OwnPart>>; 3] {
-        [self.surroundings.as_ref(), self.inbounds.as_ref(), self.secrets.as_ref()]
+    fn all(&self) -> [Option<&Arc<OwnPart>>; LAYERS - 1] {
+        [self.surroundings.as_ref(), self.names.as_ref(), self.inbounds.as_ref(), self.secrets.as_ref()]
     }
 
     /// Whether both are the same parts.
@@ -62,10 +71,10 @@ impl OwnParts {
     /// A configuration of these and of outbounds. What says the same as in the former one is taken from
     /// there, down to the whole of it.
     pub(super) fn with(&self, outbounds: &OutboundPart, former: Option<&Arc<ProxyConfig>>) -> Arc<ProxyConfig> {
-        let [surroundings, inbounds, secrets] = self.all();
+        let [surroundings, names, inbounds, secrets] = self.all();
         let resources = |(at, ty): (usize, ResourceType)| {
             let of = |part: Option<&Arc<OwnPart>>| part.map(|part| part.layers[at].clone()).unwrap_or_default();
-            let layers = [outbounds.of(ty), of(surroundings), of(inbounds), of(secrets)];
+            let layers = [outbounds.of(ty), of(surroundings), of(names), of(inbounds), of(secrets)];
             let config = TypeConfig::new(layers);
             (ty, former.map_or(config.clone(), |former| config.or_same(former.of(ty))))
         };

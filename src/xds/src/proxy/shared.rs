@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::inbound_part::InboundClass;
 use super::outbound_part::{OutboundPart, Unit};
+use super::parts::OwnPart;
 use crate::proxy_config::{ContentHash, EncodedResource, Entry, Layer, ResourceType};
 
 /// A digest of everything that something was made from.
@@ -33,6 +34,8 @@ pub struct Counters {
     pub generated_proxies: u64,
     /// Times that the inbounds of a proxy were generated.
     pub generated_inbounds: u64,
+    /// Times that a document of names was generated.
+    pub generated_names: u64,
     /// Times that the resources of an outbound were generated.
     pub generated_outbounds: u64,
     /// Clusters that were encoded.
@@ -51,6 +54,7 @@ pub(super) enum Count {
     Matched,
     Proxy,
     Inbounds,
+    Names,
     Outbound,
     Encoded(ResourceType),
 }
@@ -61,7 +65,7 @@ type ResourceKey = (ResourceType, Arc<str>, ContentHash);
 /// What the views of one mesh share, from the first to the last.
 #[derive(Default)]
 struct Cache {
-    counters: [AtomicU64; 8],
+    counters: [AtomicU64; 9],
     epoch: AtomicU64,
     resources: Mutex<Weaks<ResourceKey, EncodedResource>>,
     layers: Mutex<Weaks<InputsHash, [Entry]>>,
@@ -72,6 +76,9 @@ struct Cache {
 /// The outbound parts of one view, by the digest of what they are made from.
 type Classes = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<OutboundPart>>>>>;
 
+/// The documents of names of one view, in the same way.
+type Names = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<OwnPart>>>>>;
+
 /// The inbounds of one view, in the same way.
 type Inbounds = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<InboundClass>>>>>;
 
@@ -81,6 +88,7 @@ pub(crate) struct Shared {
     cache: Arc<Cache>,
     classes: Arc<Classes>,
     inbounds: Arc<Inbounds>,
+    names: Arc<Names>,
     /// Changes whenever a destination or a policy does.
     epoch: u64,
 }
@@ -99,7 +107,13 @@ impl Shared {
     /// What the next view of the mesh shares with this one, when outbounds may differ.
     pub(crate) fn next(&self, has_new_epoch: bool) -> Self {
         let epoch = if has_new_epoch { self.cache.epoch.fetch_add(1, Ordering::Relaxed) + 1 } else { self.epoch };
-        Self { cache: Arc::clone(&self.cache), classes: Arc::default(), inbounds: Arc::default(), epoch }
+        Self {
+            cache: Arc::clone(&self.cache),
+            classes: Arc::default(),
+            inbounds: Arc::default(),
+            names: Arc::default(),
+            epoch,
+        }
     }
 
     /// Changes whenever a destination or a policy does.
@@ -117,17 +131,19 @@ impl Shared {
             Count::Encoded(ResourceType::Listener) => 5,
             Count::Encoded(ResourceType::Secret | ResourceType::Route) => 6,
             Count::Inbounds => 7,
+            Count::Names => 8,
         };
         self.cache.counters[index].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let [matched, proxies, outbounds, clusters, endpoints, listeners, secrets, inbounds] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|index: usize| self.cache.counters[index].load(Ordering::Relaxed));
+        let [matched, proxies, outbounds, clusters, endpoints, listeners, secrets, inbounds, names] =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|index: usize| self.cache.counters[index].load(Ordering::Relaxed));
         Counters {
             matched,
             generated_proxies: proxies,
             generated_inbounds: inbounds,
+            generated_names: names,
             generated_outbounds: outbounds,
             encoded_clusters: clusters,
             encoded_endpoints: endpoints,
@@ -146,6 +162,12 @@ impl Shared {
     pub(super) fn made_class(&self, key: InputsHash) -> Option<Arc<OutboundPart>> {
         let cell = lock(&self.classes).get(&key).cloned()?;
         cell.get().cloned()
+    }
+
+    /// The document of names of all proxies with these inputs, made by the first that asks.
+    pub(super) fn names(&self, key: InputsHash, make: impl FnOnce() -> OwnPart) -> Arc<OwnPart> {
+        let cell = Arc::clone(lock(&self.names).entry(key).or_default());
+        Arc::clone(cell.get_or_init(|| Arc::new(make())))
     }
 
     /// What the inbounds of all proxies with these inputs have in common, made by the first that asks.

@@ -46,6 +46,7 @@ fn cost(world: &mut World, change: impl FnOnce(&mut World) -> Touched) -> (Touch
         matched: after.matched - before.matched,
         generated_proxies: after.generated_proxies - before.generated_proxies,
         generated_inbounds: after.generated_inbounds - before.generated_inbounds,
+        generated_names: after.generated_names - before.generated_names,
         generated_outbounds: after.generated_outbounds - before.generated_outbounds,
         encoded_clusters: after.encoded_clusters - before.encoded_clusters,
         encoded_endpoints: after.encoded_endpoints - before.encoded_endpoints,
@@ -110,7 +111,31 @@ fn a_new_service_encodes_its_own_resources_once() {
     let mut world = World::new(&mesh());
     let (touched, cost) = cost(&mut world, |world| world.put(&service("cache", "db", "241.0.0.3")));
     assert_eq!(touched, Touched::All);
-    assert_eq!((cost.generated_outbounds, cost.encoded_clusters, cost.encoded_endpoints), (1, 1 + 4 * 7, 1));
+    assert_eq!((cost.generated_outbounds, cost.encoded_clusters, cost.encoded_endpoints), (1, 1, 1));
+    // Its name comes to each of the four workloads, and nothing else of the proxies is made again.
+    assert_eq!((cost.generated_names, cost.generated_proxies, cost.encoded_listeners), (4, 0, 1 + 4));
+}
+
+#[test]
+fn names_stand_beside_the_documents_of_policies() {
+    let mut world = World::new(&mesh());
+    let document = |world: &mut World| {
+        let config = world.config("web").unwrap();
+        let listener = config.get(ResourceType::Listener, "system_dynamicconfig").unwrap();
+        let text = String::from_utf8_lossy(&listener.resource.body).into_owned();
+        ["backend.svc.mesh.local", "/dns", "/meshmetric"].map(|part| text.contains(part))
+    };
+    assert_eq!(document(&mut world), [true, true, false]);
+    let metric = json!({"type": "MeshMetric", "name": "metric", "spec": {"default": {
+        "backends": [{"type": "Prometheus", "prometheus": {"port": 5670, "path": "/metrics"}}]}}});
+    world.put(&metric);
+    assert_eq!(document(&mut world), [true, true, true]);
+    world.put(&service("cache", "db", "241.0.0.3"));
+    let config = world.config("web").unwrap();
+    let listener = config.get(ResourceType::Listener, "system_dynamicconfig").unwrap();
+    assert!(String::from_utf8_lossy(&listener.resource.body).contains("cache.svc.mesh.local"));
+    world.delete(&metric);
+    assert_eq!(document(&mut world), [true, true, false]);
 }
 
 #[test]

@@ -29,10 +29,11 @@ impl Layer {
         Arc::ptr_eq(&self.0, &other.0) || (self.0.is_empty() && other.0.is_empty())
     }
 
-    /// `former` when both say the same, so that this is known without a look from then on.
-    #[must_use]
-    pub(crate) fn or_same(self, former: &Self) -> Self {
-        if self.0 == former.0 { former.clone() } else { self }
+    /// Becomes `former` when both say the same, so that this is known without a look from then on.
+    fn reuse(&mut self, former: &Self) {
+        if !self.is_same(former) && self.0 == former.0 {
+            self.clone_from(former);
+        }
     }
 
     /// Calls `differs` with each name that only one of both has, or that they have in other versions.
@@ -82,7 +83,7 @@ impl FromIterator<Entry> for Layer {
 }
 
 /// How many layers a configuration has.
-pub const LAYERS: usize = 4;
+pub const LAYERS: usize = 5;
 
 /// All resources of one type of a proxy. Where layers have a name in common the first of them counts.
 #[derive(Clone, Default)]
@@ -108,9 +109,11 @@ impl TypeConfig {
     /// The same with the layers of `former` where both say the same.
     #[must_use]
     pub(crate) fn or_same(self, former: &Self) -> Self {
-        let [a, b, c, d] = self.0;
-        let [of_a, of_b, of_c, of_d] = &former.0;
-        Self([a.or_same(of_a), b.or_same(of_b), c.or_same(of_c), d.or_same(of_d)])
+        let mut layers = self.0;
+        for (layer, former) in layers.iter_mut().zip(&former.0) {
+            layer.reuse(former);
+        }
+        Self(layers)
     }
 
     /// Whether there is no resource.
@@ -155,9 +158,9 @@ impl fmt::Debug for TypeConfig {
 /// Everything in one layer.
 impl FromIterator<Entry> for TypeConfig {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        let [_, rest @ ..] = <[Layer; LAYERS]>::default();
-        let [a, b, c] = rest;
-        Self([entries.into_iter().collect(), a, b, c])
+        let mut layers = <[Layer; LAYERS]>::default();
+        layers[0] = entries.into_iter().collect();
+        Self(layers)
     }
 }
 
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn config() -> impl Strategy<Value = TypeConfig> {
-        [layer(), layer(), layer(), layer()].prop_map(TypeConfig::new)
+        [layer(), layer(), layer(), layer(), layer()].prop_map(TypeConfig::new)
     }
 
     /// What a map, filled layer by layer, has.
