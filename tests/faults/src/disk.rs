@@ -1,11 +1,17 @@
-//! Disks that are full or damaged, without root.
+//! Disks that are full, slow, failing or damaged, without root.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::Rng;
 use rand::rngs::StdRng;
+use tokio::process::Child;
+
+use crate::group::PATIENCE;
 
 /// The file of a replica's log.
 pub(crate) fn log_file(work_dir: &Path) -> PathBuf {
@@ -42,4 +48,54 @@ pub(crate) fn flip(file: &Path, rng: &mut StdRng) -> Result<()> {
     let at = rng.random_range(0..bytes.len());
     bytes[at] ^= 0xff;
     std::fs::write(file, bytes).with_context(|| format!("could not write {}", file.display()))
+}
+
+/// Each sync takes a third of a second longer.
+pub(crate) const SLOW_SYNC: &str = "fdatasync,fsync:delay_exit=300000";
+
+/// Each sync fails.
+pub(crate) const FAILED_SYNC: &str = "fdatasync,fsync:error=EIO";
+
+/// A process whose system calls are tampered with by `strace`.
+pub(crate) struct Tampered {
+    strace: Child,
+}
+
+impl Tampered {
+    /// Tampers with a process from now on; `Err` is why that is not possible here.
+    pub(crate) async fn attach(process: u32, how: &str) -> Result<Self, String> {
+        let said = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
+        let messages = said.reopen().map_err(|e| e.to_string())?;
+        let strace = tokio::process::Command::new("strace")
+            .args(["-f", "-o", "/dev/null", "-e", &format!("inject={how}"), "-p", &process.to_string()])
+            .stdin(Stdio::null())
+            .stderr(messages)
+            .kill_on_drop(true)
+            .spawn();
+        let mut strace = strace.map_err(|error| format!("strace: {error}"))?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            looks.tick().await;
+            let text = std::fs::read_to_string(said.path()).unwrap_or_default();
+            if text.contains("attached") {
+                return Ok(Self { strace });
+            }
+            let ended = strace.try_wait().map_err(|e| e.to_string())?.is_some();
+            if ended || tokio::time::Instant::now() > deadline {
+                return Err(format!("strace: {text}"));
+            }
+        }
+    }
+
+    /// Lets the process be.
+    pub(crate) async fn detach(mut self) -> Result<()> {
+        if let Some(process) = self.strace.id().and_then(|id| i32::try_from(id).ok()) {
+            // It may have ended with the process.
+            kill(Pid::from_raw(process), Signal::SIGINT).ok();
+        }
+        let ended = tokio::time::timeout(PATIENCE, self.strace.wait()).await;
+        ended.context("strace does not end")?.context("could not wait for strace")?;
+        Ok(())
+    }
 }

@@ -7,8 +7,11 @@ mod clients;
 mod disk;
 mod group;
 pub mod history;
+pub mod latency;
 mod nemesis;
+mod plan;
 mod relay;
 mod traffic;
 
-pub use nemesis::{Plan, Report, run};
+pub use nemesis::run;
+pub use plan::{Fault, Plan, Report};

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use faults::{Fault, Plan};
 
 /// Runs three control planes with real Envoys under faults, and checks what clients saw.
 #[derive(Debug, Parser)]
@@ -10,6 +11,12 @@ struct Cli {
     /// How many faults follow after each kind was there once.
     #[arg(long, default_value_t = 30)]
     more: usize,
+    /// One of each sort only, quickly.
+    #[arg(long, conflicts_with = "more")]
+    short: bool,
+    /// These faults only, in this order; may be given several times.
+    #[arg(long, conflicts_with_all = ["more", "short"])]
+    only: Vec<Fault>,
     /// What clients and faults are drawn from.
     #[arg(long)]
     seed: Option<u64>,
@@ -20,8 +27,13 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
-    let report = faults::run(faults::Plan { more_faults: cli.more, seed }).await?;
-    println!("{report:#?}");
-    ensure!(report.wrong.is_empty(), "the history is wrong: faults --seed {seed} --more {}", cli.more);
+    let plan = match cli {
+        Cli { short: true, .. } => Plan::short(seed),
+        Cli { only, .. } if !only.is_empty() => Plan { faults: only, ..Plan::long(0, seed) },
+        Cli { more, .. } => Plan::long(more, seed),
+    };
+    let report = faults::run(plan).await?;
+    println!("{report}");
+    ensure!(report.wrong.is_empty(), "the history is wrong; the same again with --seed {seed}");
     Ok(())
 }
