@@ -171,11 +171,19 @@ impl Replicas {
     /// # Errors
     /// When nobody does for long.
     pub async fn leader(&self) -> Result<Place> {
+        self.leader_among(&self.places()).await
+    }
+
+    /// The same of some of them: one that is cut off may not know that it leads no more.
+    ///
+    /// # Errors
+    /// When nobody does for long.
+    pub async fn leader_among(&self, places: &[Place]) -> Result<Place> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         loop {
             looks.tick().await;
-            for (place, replica) in self.iter() {
+            for (place, replica) in self.iter().filter(|(place, _)| places.contains(place)) {
                 if replica.control_plane.get("/raft").await.is_ok_and(|status| status["role"] == "leader") {
                     return Ok(place);
                 }

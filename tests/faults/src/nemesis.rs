@@ -118,31 +118,40 @@ impl Nemesis {
                 let leaves = if leader == joined { group.follower().await? } else { joined };
                 leave(group, leaves).await?;
             }
-            Fault::MembersParted => {
-                let joined = group.join().await?;
-                let followers = group.replicas.followers().await?;
-                let leaves = followers.into_iter().find(|place| *place != joined).context("two follow")?;
-                part(group, Fault::IsolateLeader).await?;
-                group.change("remove", leaves).await?;
-                clients.write_more(self.writes, "with a changed group and one cut off").await?;
-                group.kill(leaves).await?;
-                group.forget(leaves)?;
-                group.heal();
-            }
+            Fault::MembersParted => self.change_while_parted(group, clients).await?,
             Fault::FailingDisk => return self.fail_disk(group, clients).await,
-            Fault::SlowDisk => {
-                let victim = self.victim(group, true).await?;
-                let process = group.control_plane(victim)?.process().id().context("it runs")?;
-                let slow = match disk::Tampered::attach(process, disk::SLOW_SYNC).await {
-                    Ok(slow) => slow,
-                    Err(why) => return Ok(Done::Skipped(why)),
-                };
-                let written = clients.write_more(self.writes, "with a slow disk").await;
-                slow.detach().await?;
-                written?;
-            }
+            Fault::SlowDisk => return self.slow_disk(group, clients).await,
             Fault::DamagedLog | Fault::DamagedSnapshot => self.damage(group, clients, fault).await?,
         }
+        Ok(Done::Yes)
+    }
+
+    /// The group gets one more, and loses one while its leader is cut off.
+    async fn change_while_parted(&self, group: &mut Group, clients: &Clients) -> Result<()> {
+        group.join().await?;
+        let rest = group.replicas.followers().await?;
+        part(group, Fault::IsolateLeader).await?;
+        let leader = group.replicas.leader_among(&rest).await?;
+        let leaves = rest.into_iter().find(|place| *place != leader).context("two follow")?;
+        group.change("remove", leaves).await?;
+        clients.write_more(self.writes, "with a changed group and one cut off").await?;
+        group.kill(leaves).await?;
+        group.forget(leaves)?;
+        group.heal();
+        Ok(())
+    }
+
+    /// The leader's disk takes long for a sync.
+    async fn slow_disk(&mut self, group: &mut Group, clients: &Clients) -> Result<Done> {
+        let victim = self.victim(group, true).await?;
+        let process = group.control_plane(victim)?.process().id().context("it runs")?;
+        let slow = match disk::Tampered::attach(process, disk::SLOW_SYNC).await {
+            Ok(slow) => slow,
+            Err(why) => return Ok(Done::Skipped(why)),
+        };
+        let written = clients.write_more(self.writes, "with a slow disk").await;
+        slow.detach().await?;
+        written?;
         Ok(Done::Yes)
     }
 
