@@ -82,14 +82,14 @@ impl SpecRecord {
                 &opened
             }
         };
-        let raw: serde_json::Value =
-            serde_json::from_slice(text).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))?;
-        let decode = match part {
-            Part::Spec => key.kind.codec.decode,
-            Part::Status => key.kind.codec.decode_status,
+        let text = std::str::from_utf8(text).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))?;
+        let restore = match part {
+            Part::Spec => key.kind.codec.restore,
+            Part::Status => key.kind.codec.restore_status,
         };
-        decode(raw.clone()).or_else(|error| {
+        restore(text).or_else(|error| {
             tracing::warn!(%key, %error, "stored text is not of its kind's shape, kept undecoded");
+            let raw = serde_json::from_str(text).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))?;
             model::codec::decode::<serde_json::Value>(raw).map_err(|e| CodecError::Corrupted(format!("{key}: {e}")))
         })
     }

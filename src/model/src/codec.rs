@@ -34,6 +34,10 @@ pub struct Codec {
     pub decode: fn(Value) -> Result<Spec, DecodeError>,
     /// Decodes a status.
     pub decode_status: fn(Value) -> Result<Spec, DecodeError>,
+    /// Reads the canonical text of a spec again, as it was stored. It is not made anew.
+    pub restore: fn(&str) -> Result<Spec, DecodeError>,
+    /// Reads the canonical text of a status again.
+    pub restore_status: fn(&str) -> Result<Spec, DecodeError>,
     /// The kind's own rules, on a decoded spec. All faults are returned.
     pub validate: fn(&Document<'_>) -> Violations,
     /// Deprecation warnings for a decoded spec.
@@ -79,6 +83,16 @@ pub fn decode<T: DeserializeOwned + Serialize + Send + Sync + 'static>(raw: Valu
     Ok(Spec::new(json.into(), typed))
 }
 
+/// Reads text that [`decode`] made. Text of an earlier release may not be what this one would make; it
+/// is kept as it is.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] with serde's words.
+pub fn restore<T: DeserializeOwned + Serialize + Send + Sync + 'static>(text: &str) -> Result<Spec, DecodeError> {
+    let typed: T = serde_json::from_str(text).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    Ok(Spec::new(text.into(), Arc::new(typed)))
+}
+
 /// For kinds without status.
 ///
 /// # Errors
@@ -87,12 +101,22 @@ pub fn no_status(_: Value) -> Result<Spec, DecodeError> {
     Err(DecodeError::Malformed("this kind has no status".to_owned()))
 }
 
+/// For kinds without status.
+///
+/// # Errors
+/// Always.
+pub fn no_stored_status(_: &str) -> Result<Spec, DecodeError> {
+    no_status(Value::Null)
+}
+
 /// A codec that keeps any JSON as it is: for kinds whose typed spec is not known to this build.
 pub const OPAQUE: Codec = Codec {
     default: |_| {},
     schema: |_| Violations::new(),
     decode: decode::<Value>,
     decode_status: decode::<Value>,
+    restore: restore::<Value>,
+    restore_status: restore::<Value>,
     validate: |_| Violations::new(),
     warn: |_| Vec::new(),
 };

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::codec::{Codec, DecodeError, Document, decode, no_status};
+use crate::codec::{Codec, DecodeError, Document, decode, no_status, no_stored_status, restore};
 use crate::resource::Spec;
 use crate::schema::Schema;
 use crate::violation::Violations;
@@ -36,6 +36,8 @@ pub(crate) const fn plain<T: SpecType>() -> Codec {
         schema: |raw| T::schema().map(|schema| schema.violations(raw)).unwrap_or_default(),
         decode: decode::<T>,
         decode_status: no_status,
+        restore: restore::<T>,
+        restore_status: no_stored_status,
         validate: |document| {
             let mut faults = Violations::new();
             if let Some(spec) = document.spec.get::<T>() {
@@ -53,7 +55,7 @@ where
     T: SpecType,
     S: DeserializeOwned + Serialize + Send + Sync + 'static,
 {
-    Codec { decode_status: decode::<S>, ..plain::<T>() }
+    Codec { decode_status: decode::<S>, restore_status: restore::<S>, ..plain::<T>() }
 }
 
 /// A codec of a protobuf-born kind: `null` means absent.

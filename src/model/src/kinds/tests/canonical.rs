@@ -7,6 +7,8 @@ use crate::registry::{self, KINDS};
 fn canonical(kind: &str, raw: Value) -> Value {
     let kind = registry::by_name(kind).expect("a registered kind");
     let spec = (kind.codec.decode)(raw).expect("decodes");
+    let restored = (kind.codec.restore)(spec.json()).expect("what was stored is read again");
+    assert_eq!(restored, spec);
     serde_json::from_str(spec.json()).expect("canonical text is JSON")
 }
 
@@ -63,6 +65,7 @@ fn statuses_show_their_empty_parts() {
         let kind = registry::by_name(kind).expect("a registered kind");
         let status = (kind.codec.decode_status)(json!({})).expect("decodes");
         assert_eq!(status.json(), expected, "{kind}");
+        assert_eq!((kind.codec.restore_status)(expected).expect("is read again"), status, "{kind}");
     }
 }
 
@@ -72,5 +75,6 @@ fn canonical_text_is_a_fixed_point() {
         let Ok(spec) = (kind.codec.decode)(json!({})) else { continue };
         let again = (kind.codec.decode)(serde_json::from_str(spec.json()).expect("JSON")).expect("decodes");
         assert_eq!(spec, again, "{kind}");
+        assert_eq!((kind.codec.restore)(spec.json()).expect("is read again"), spec, "{kind}");
     }
 }
