@@ -30,6 +30,11 @@ impl ExchangeLog {
         self.last = Some(now);
     }
 
+    /// How often the proxy refused something.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.stats.iter().map(|stats| stats.responses_rejected).sum()
+    }
+
     /// The status of the subscription. Secrets count in the total only.
     pub(crate) fn status(&self) -> DiscoverySubscriptionStatus {
         let of = |ty: ResourceType| Some(self.stats[ty as usize]);

@@ -77,7 +77,7 @@ impl Connection {
                 insight.subscriptions.drain(..surplus);
             }
         }
-        insight.metadata = Some((*self.metadata).clone());
+        insight.metadata = Some(Arc::clone(&self.metadata));
         insight.mtls.clone_from(&self.mtls);
     }
 }
@@ -117,10 +117,10 @@ pub(crate) fn mtls(issued: &Issued, shared: &Shared, mesh: &str) -> DataplaneMtl
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn connection(name: &str, at: i64) -> Connection {
+    pub(in super::super) fn connection(name: &str, at: i64) -> Connection {
         let time = Timestamp::from_second(at).unwrap();
         let opened =
             DiscoverySubscription { id: name.to_owned(), connect_time: Some(time.into()), ..Default::default() };

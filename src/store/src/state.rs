@@ -111,7 +111,8 @@ impl State {
     pub fn since(&self, from: Revision) -> Option<impl Iterator<Item = &Arc<ChangeBatch>>> {
         let behind = usize::try_from(self.revision.0.checked_sub(from.0)?).ok()?;
         let start = self.recent.len().checked_sub(behind)?;
-        Some(self.recent.iter().skip(start))
+        // By position: an iterator would walk over what it skips.
+        Some((start..self.recent.len()).filter_map(|position| self.recent.get(position)))
     }
 
     /// Applies a transaction that was ordered in `term` and stamped `at`: the one place where the

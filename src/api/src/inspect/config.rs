@@ -31,7 +31,8 @@ pub(crate) async fn config(call: Call) -> Answer {
     let insight = state.get(&key).ok_or_else(|| Problem::not_found("Failed to fetch dataplane insight"))?;
     let failed = |error: &dyn std::fmt::Display| Problem::internal("Could not generate the configuration", error);
     let said = insight.spec::<DataplaneInsight>().and_then(|insight| insight.metadata.clone());
-    let metadata = ProxyMetadata::parse(&said.map_or(Value::Null, Value::Object)).map_err(|e| failed(&e))?;
+    let metadata = ProxyMetadata::parse(&said.map_or(Value::Null, |said| Value::Object((*said).clone())))
+        .map_err(|e| failed(&e))?;
     let metadata = Arc::new(metadata);
     let configured = |shadow| {
         let config = inspect::config_json(&picture.view, call.param("name"), &metadata, shadow);

@@ -1,6 +1,7 @@
 //! DataplaneInsight: what is known of a running proxy.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,7 +22,7 @@ pub struct DataplaneInsight {
     pub mtls: Option<DataplaneMtls>,
     /// What it said of itself at its start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Arc<Map<String, Value>>>,
     /// What it made of its OpenTelemetry environment.
     #[serde(alias = "open_telemetry", skip_serializing_if = "Option::is_none")]
     pub open_telemetry: Option<OpenTelemetryInsight>,
