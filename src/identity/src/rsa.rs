@@ -116,6 +116,24 @@ impl RsaPublicKey {
         Ok(Self { pkcs1: key.as_ref().to_vec() })
     }
 
+    /// The public half of what a signing-key secret holds, for validating alone: reading the private key
+    /// checks it, which costs as much as signing.
+    ///
+    /// # Errors
+    /// When the bytes are no RSA private key.
+    pub fn of_private(bytes: &[u8]) -> Result<Self, KeyError> {
+        let contents = pem_block(bytes);
+        let pkcs1 = match &contents {
+            None => der::public_of_pkcs1(bytes),
+            Some(block) if block.tag() == PRIVATE_PKCS1 => der::public_of_pkcs1(block.contents()),
+            Some(_) => None,
+        };
+        match pkcs1 {
+            Some(pkcs1) => Ok(Self { pkcs1 }),
+            None => Ok(RsaPrivateKey::parse(bytes)?.public_key()),
+        }
+    }
+
     /// The key as PKCS#1 PEM.
     pub fn to_pem(&self) -> String {
         encode_pem(PUBLIC_PKCS1, &self.pkcs1)
@@ -152,6 +170,7 @@ mod tests {
         let raw = pem::parse(&text).unwrap().into_contents();
         for form in [text.as_bytes(), &raw] {
             assert_eq!(RsaPrivateKey::parse(form).unwrap().public_key(), public);
+            assert_eq!(RsaPublicKey::of_private(form).unwrap(), public);
         }
         assert_eq!(RsaPublicKey::parse(public.to_pem().as_bytes()).unwrap(), public);
         let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> =
@@ -164,6 +183,7 @@ mod tests {
     fn what_is_no_key_is_refused() {
         assert_eq!(RsaPrivateKey::parse(b"hello").unwrap_err(), KeyError::NotPem);
         assert_eq!(RsaPublicKey::parse(b"hello").unwrap_err(), KeyError::NotPem);
+        assert_eq!(RsaPublicKey::of_private(b"hello").unwrap_err(), KeyError::NotPem);
         let certificate = encode_pem("CERTIFICATE", b"x");
         assert_eq!(
             RsaPublicKey::parse(certificate.as_bytes()).unwrap_err().to_string(),

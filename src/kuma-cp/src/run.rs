@@ -24,7 +24,7 @@ use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
 use crate::timed_stream::Patience;
 use crate::version::VERSION;
-use crate::{defaults, diagnostics, dp_server, group, limits, mads, note, vitals};
+use crate::{defaults, diagnostics, dp_server, limits, mads, note, vitals};
 
 /// How long requests of the API may take once it drains.
 const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,9 +54,6 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts, default_resources)?;
     if let Some(replica) = open.replica() {
-        if let Some(proxies) = &proxies {
-            group::respond(&replica, proxies);
-        }
         let (of_proxies, stop) = (parts.of_proxies.clone(), parts.drain.clone());
         parts.tasks.spawn(note::run(replica, proxies.clone(), of_proxies, settings.store.spreads_proxies(), stop));
     }
@@ -66,9 +63,6 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
         tasks.spawn(server);
     }
     let outcome = until_the_end(&open).await;
-    if let (Ok(()), Some(replica)) = (&outcome, open.replica()) {
-        group::hand_over(&replica).await;
-    }
     drain.cancel();
     if let Some(proxies) = proxies {
         proxies.drain(settings.dp_server.graceful_shutdown_timeout).await;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::claims::{self, Claims};
 use super::jwt::{JwtError, Unverified};
 use super::keys::{KeyNotFound, KeyRing};
-use crate::rsa::{KeyError, RsaPrivateKey, RsaPublicKey};
+use crate::rsa::{KeyError, RsaPublicKey};
 
 /// A public key of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Validator<'_> {
             return Err(KeyNotFound { key_id: key_id.to_owned(), secret, mesh: String::new() }.into());
         }
         let bytes = secret(&self.ring.secret(key_id)).ok_or_else(|| self.ring.not_found(key_id))?;
-        Ok(RsaPrivateKey::parse(&bytes)?.public_key())
+        Ok(RsaPublicKey::of_private(&bytes)?)
     }
 
     /// Whether the token's id stands on a list: ids between commas, one trailing newline tolerated.

@@ -2,7 +2,8 @@
 
 use model::{Timestamp, Violations};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData as _, SanType,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,12 +27,17 @@ impl Subject<'static> {
     pub const INTER_CP: Self = Self::Named("Control Plane Intercommunication CA");
 }
 
-/// A new self-signed RSA authority, valid for ten years. Tens of milliseconds: call it off the actors.
+/// A new self-signed authority, valid for ten years. That of a trust domain has an RSA key, as Kuma's:
+/// whoever names ciphers counts on it. It takes tens of milliseconds: call it off the actors. The others
+/// sign for the control plane and the admin listener of each proxy, and have an elliptic one.
 ///
 /// # Errors
 /// When the name cannot stand in a certificate, or the generator fails.
 pub fn generate_authority(subject: Subject<'_>, now: Timestamp) -> Result<CertificatePair, X509Error> {
-    let key = rsa_key()?;
+    let key = match subject {
+        Subject::TrustDomain(_) => rsa_key()?,
+        Subject::Named(_) => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+    };
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Kuma");

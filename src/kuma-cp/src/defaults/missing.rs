@@ -26,8 +26,17 @@ const DEFAULT_MESH: &str = "default";
 /// How many keys are made at the same time.
 const KEYS_AT_A_TIME: usize = 8;
 
-/// Everything that is missing.
-pub(super) fn all(state: &State, settings: &Settings) -> Result<Vec<Put>> {
+/// What is missing of that which nobody needs at once: the key of zone tokens.
+pub(super) fn that_may_wait(state: &State, settings: &Settings) -> Result<Vec<Put>> {
+    let mut missing = Missing { state, site: settings.site(), puts: Vec::new(), keys: Vec::new() };
+    if !settings.is_federated_zone() {
+        missing.zone_key();
+    }
+    make_keys(missing.keys)
+}
+
+/// What is missing of everything else.
+pub(super) fn that_is_needed(state: &State, settings: &Settings) -> Result<Vec<Put>> {
     let mut missing = Missing { state, site: settings.site(), puts: Vec::new(), keys: Vec::new() };
     let is_global = settings.mode == Mode::Global;
     let federated = settings.is_federated_zone();
@@ -43,7 +52,6 @@ pub(super) fn all(state: &State, settings: &Settings) -> Result<Vec<Put>> {
             Ok(Spec::of(Config { config: uuid::Uuid::new_v4().to_string() })?)
         })?;
         missing.meshes(settings.skip_mesh_creation)?;
-        missing.zone_key();
     }
     if !settings.skip_hostname_generators {
         for generator in hostname_generators(&missing.site.clone()) {

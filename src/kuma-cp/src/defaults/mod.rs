@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use model::Key;
 use model::registry::ZONE;
-use store::{KindFilter, Leadership, Revision, State, Store, Txn};
+use store::{KindFilter, Leadership, Put, Revision, State, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
 use crate::readiness::Part;
@@ -35,11 +35,10 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: P
     loop {
         let now = *leadership.borrow_and_update();
         let failed = now.leads && done_in_term != Some(now.term) && {
-            match ensure(&store, &settings, now).await {
+            match ensure(&store, &settings, now, &ready).await {
                 Ok(created) => {
                     tracing::info!(created, term = now.term, "default resources are there");
                     done_in_term = Some(now.term);
-                    ready.set(true);
                     false
                 }
                 Err(error) => {
@@ -68,17 +67,35 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: P
     }
 }
 
-/// Writes what is missing; how many resources that were.
-async fn ensure(store: &Arc<dyn Store>, settings: &Arc<Settings>, leadership: Leadership) -> Result<usize> {
-    let state = store.snapshot();
+/// Writes what is missing; how many resources that were. `ready` is set when nothing is missing that
+/// somebody needs at once.
+async fn ensure(
+    store: &Arc<dyn Store>,
+    settings: &Arc<Settings>,
+    leadership: Leadership,
+    ready: &Part,
+) -> Result<usize> {
     let mut txn = Txn::new().require_term(leadership.term);
-    for zone in other_zones(&state, &settings.mode) {
+    for zone in other_zones(&store.snapshot(), &settings.mode) {
         tracing::info!(%zone, "zone is not this one and is deleted: it was renamed");
         txn = txn.delete(zone);
     }
-    let settings = Arc::clone(settings);
-    // Keys take a good part of a second each to make.
-    let puts = tokio::task::spawn_blocking(move || missing::all(&state, &settings)).await??;
+    let needed = write(store, settings, txn, missing::that_is_needed).await?;
+    ready.set(true);
+    let txn = Txn::new().require_term(leadership.term);
+    Ok(needed + write(store, settings, txn, missing::that_may_wait).await?)
+}
+
+/// Adds what is missing to a transaction and commits it; how many resources that were.
+async fn write(
+    store: &Arc<dyn Store>,
+    settings: &Arc<Settings>,
+    mut txn: Txn,
+    missing: fn(&State, &Settings) -> Result<Vec<Put>>,
+) -> Result<usize> {
+    let (state, settings) = (store.snapshot(), Arc::clone(settings));
+    // An RSA key takes a good part of a second to make.
+    let puts = tokio::task::spawn_blocking(move || missing(&state, &settings)).await??;
     if puts.is_empty() && txn.is_empty() {
         return Ok(0);
     }
@@ -114,8 +131,12 @@ mod tests {
         let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let settings = Arc::new(load(None, &variable).unwrap().settings);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
         (store, settings)
+    }
+
+    fn part() -> Part {
+        crate::readiness::Readiness::default().register("default resources")
     }
 
     fn names(state: &State, kind: model::Kind) -> BTreeSet<String> {
@@ -143,7 +164,7 @@ mod tests {
         );
         assert_eq!(state.count(MESH_TIMEOUT), 2);
         assert_eq!(state.count(HOSTNAME_GENERATOR), 2);
-        let again = ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        let again = ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
         assert_eq!(again, 0, "nothing is created twice");
     }
 
@@ -169,7 +190,7 @@ mod tests {
         let (store, _) = ensured(&[]).await;
         let variable = |name: &str| (name == "KUMA_MULTIZONE_ZONE_NAME").then(|| "east".to_owned());
         let settings = Arc::new(load(None, &variable).unwrap().settings);
-        ensure(&store, &settings, Leadership { term: 1, leads: true }).await.unwrap();
+        ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
         assert_eq!(names(&store.snapshot(), ZONE), ["east".to_owned()].into());
     }
 
