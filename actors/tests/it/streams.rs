@@ -81,6 +81,12 @@ async fn proxy_that_reads_nothing_costs_only_itself() {
     for n in 0..200u16 {
         world.service("busy", 1000 + n).await;
     }
+    // The fast one gets these one by one.
+    for n in 0..30u16 {
+        let former = fast.clusters();
+        world.service("busy", 2000 + n).await;
+        fast.until(|clusters| *clusters != former).await;
+    }
     let last = world.service("last", 80).await;
     fast.until(has("last")).await;
     world
@@ -93,6 +99,15 @@ async fn proxy_that_reads_nothing_costs_only_itself() {
     slow.until(has("last")).await;
     // What it did not read was not kept for it: of 200 changes it is told the first and the last.
     assert!(slow.responses() <= 8, "{} responses", slow.responses());
+    // Nor in bytes: what waited is less than its configuration, as one that connects now gets it, twice.
+    world.dataplane("new").await;
+    let mut new = world.proxy("new").await;
+    new.begin().await;
+    let mut new = new.accept_all();
+    new.until(has("last")).await;
+    world.control_plane.settled(None).await;
+    assert!(slow.bytes() <= 2 * new.bytes(), "{} bytes, a configuration has {}", slow.bytes(), new.bytes());
+    assert!(fast.bytes() > 2 * new.bytes(), "{} bytes, a configuration has {}", fast.bytes(), new.bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

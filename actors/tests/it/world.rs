@@ -14,6 +14,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
 use model::registry::{self, DATAPLANE, MESH, MESH_SERVICE};
 use model::{Key, Kind, Labels};
+use prost::Message;
 use serde_json::json;
 use store::{MemoryStore, Put, Revision, StatusChange, Store, Txn};
 use tokio::net::TcpListener;
@@ -267,11 +268,12 @@ impl Proxy {
     /// Accepts everything from now on, as long as the result is kept.
     pub(crate) fn accept_all(mut self) -> Accepting {
         let (sender, clusters) = watch::channel(self.clusters.clone());
-        let count = Arc::new(AtomicUsize::new(0));
-        let responses = Arc::clone(&count);
+        let (responses, bytes): (Arc<AtomicUsize>, Arc<AtomicUsize>) = (Arc::default(), Arc::default());
+        let (count, len) = (Arc::clone(&responses), Arc::clone(&bytes));
         let task = tokio::spawn(async move {
             while let Ok(Some(response)) = self.responses.message().await {
                 count.fetch_add(1, Ordering::Relaxed);
+                len.fetch_add(response.encoded_len(), Ordering::Relaxed);
                 self.answer(&response, None).await;
                 if response.type_url == ResourceType::Cluster.type_url() {
                     sender.send_modify(|clusters| {
@@ -281,7 +283,7 @@ impl Proxy {
                 }
             }
         });
-        Accepting { clusters, responses, _stream: AbortOnDropHandle::new(task) }
+        Accepting { clusters, responses, bytes, _stream: AbortOnDropHandle::new(task) }
     }
 
     /// Accepts this many responses.
@@ -304,6 +306,7 @@ impl Proxy {
 pub(crate) struct Accepting {
     clusters: watch::Receiver<BTreeMap<String, String>>,
     responses: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
     _stream: AbortOnDropHandle<()>,
 }
 
@@ -311,6 +314,16 @@ impl Accepting {
     /// How many responses it has got so far.
     pub(crate) fn responses(&self) -> usize {
         self.responses.load(Ordering::Relaxed)
+    }
+
+    /// Names and versions of the clusters that it runs.
+    pub(crate) fn clusters(&self) -> BTreeMap<String, String> {
+        self.clusters.borrow().clone()
+    }
+
+    /// How many bytes these had.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Waits until the predicate holds of its clusters.
