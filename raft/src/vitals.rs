@@ -14,7 +14,6 @@ use crate::RaftStore;
 use crate::codec::FORMAT_OLDEST;
 use crate::latency::Percentiles;
 use crate::peers::CallError;
-use crate::questions::Questions;
 use crate::rpc::{Reply, Request};
 use crate::status::Role;
 use crate::types::ReplicaId;
@@ -69,7 +68,6 @@ pub struct Pulse {
 pub(crate) struct Heard {
     others: Mutex<BTreeMap<ReplicaId, (Instant, Vitals)>>,
     note: Mutex<serde_json::Value>,
-    pub(crate) questions: Questions,
 }
 
 impl Heard {

@@ -12,6 +12,7 @@ mod plan;
 mod proxy;
 mod rounds;
 mod run;
+mod storm;
 mod target;
 mod tls;
 mod usage;

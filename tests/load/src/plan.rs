@@ -34,6 +34,9 @@ pub(crate) struct Plan {
     /// How many proxies leave, and as many come, each second while they come and go.
     #[arg(long, default_value_t = 5)]
     pub(crate) churn: usize,
+    /// How many more proxies connect in `storm-change`.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) storm: usize,
     /// How many services that no proxy reaches come in `flatness`.
     #[arg(long, default_value_t = 1000)]
     pub(crate) unrelated: usize,
@@ -63,6 +66,8 @@ pub(crate) enum Scenario {
     Flatness,
     /// Proxies come and go while an endpoint moves
     Churn,
+    /// Many more proxies connect at once while an endpoint moves
+    StormChange,
     /// The authority of all identities is made anew
     Rotation,
     /// The control plane restarts
@@ -84,7 +89,7 @@ impl Plan {
     /// Raises the limit of open files, here and for the control plane, which inherits it.
     pub(crate) fn raise_file_limit(&self) -> Result<Value> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let needed = u64::try_from(self.proxies)? + OTHER_FILES;
+        let needed = u64::try_from(self.proxies + self.storm)? + OTHER_FILES;
         anyhow::ensure!(hard >= needed, "the limit of open files is {hard}, {needed} are needed: raise `ulimit -Hn`");
         if soft < needed {
             setrlimit(Resource::RLIMIT_NOFILE, needed, hard)?;

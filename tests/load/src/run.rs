@@ -15,6 +15,7 @@ use crate::measure::{Goal, ms, percentiles};
 use crate::plan::{LIMIT, Plan, Scenario};
 use crate::proxy::SECRET;
 use crate::rounds::{rounds, service};
+use crate::storm::storm_change;
 use crate::target::{MESH, Target};
 use crate::usage::Usage;
 
@@ -177,6 +178,10 @@ impl Run {
         if self.plan.has(Scenario::Churn) {
             let churned = churn(&self.target, &mut self.fleet, &self.plan).await.context("churn")?;
             self.note("churn", churned);
+        }
+        if self.plan.has(Scenario::StormChange) {
+            let stormed = storm_change(&self.target, &self.fleet, &self.plan).await.context("storm-change")?;
+            self.note("storm_change", stormed);
         }
         if self.plan.has(Scenario::Rotation) {
             self.rotate().await.context("rotation")?;

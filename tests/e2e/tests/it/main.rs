@@ -9,6 +9,5 @@ mod replicas;
 mod restart;
 mod rotation;
 mod spread;
-mod stateful_set;
 mod timeout;
 mod world;
