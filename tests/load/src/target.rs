@@ -87,12 +87,14 @@ impl Target {
         dataplane(&format!("registered-{number}"), service, &address(300_000 + number), None)
     }
 
-    /// A service that no proxy reaches when each names what it reaches.
+    /// A service that no proxy reaches when each names what it reaches. Its dataplanes are those of any
+    /// other service but the first, whose endpoint moves.
     pub(crate) fn unrelated(&self, number: usize) -> Value {
+        let others = (self.tokens.len() - 1).max(1);
         json!({
             "type": "MeshService", "mesh": MESH, "name": format!("unrelated-{number}"),
             "spec": {
-                "selector": {"dataplaneLabels": {"matchLabels": {"kuma.io/workload": workload(0)}}},
+                "selector": {"dataplaneLabels": {"matchLabels": {"kuma.io/workload": workload(1 + number % others)}}},
                 "ports": [{"port": 80, "name": "http", "targetPort": 8080, "appProtocol": "http"}],
             },
         })
