@@ -67,6 +67,9 @@ impl RaftStore {
     }
 
     async fn answer_read_index(&self) -> Result<Reply, Status> {
+        if self.inner().contact.borrow().is_cut_off {
+            return Ok(Reply::NotLeader(None));
+        }
         match self.raft().get_read_log_id().await {
             Ok((read, _applied)) => Ok(Reply::ReadIndex(read.map(|id| id.index))),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => Ok(Reply::NotLeader(to.leader_id)),

@@ -100,7 +100,7 @@ impl RaftStore {
     pub(crate) async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let start = Instant::now();
         let deadline = start + self.timeout();
-        while Instant::now() < deadline && self.leader_known(deadline).await {
+        while Instant::now() < deadline && self.leader_known(deadline.into()).await {
             let reply = match self.leader() {
                 Some((id, _)) if id == self.id() => self.change_here(change.clone()).await,
                 Some((_, address)) => {

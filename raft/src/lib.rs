@@ -6,6 +6,7 @@
 //! and applied by every replica to its own [`store::State`].
 
 mod answer;
+mod appends;
 mod certificates;
 mod codec;
 mod data_dir;
@@ -29,6 +30,7 @@ mod recover;
 mod removal;
 mod removed;
 mod restore;
+mod route;
 mod rpc;
 mod seal;
 mod settings;

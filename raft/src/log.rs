@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
 
+use crate::appends::Announcer;
 use crate::codec::{self, CodecError};
 use crate::flusher::{Flusher, Job};
 use crate::record::{EntryRecord, LogIdRecord, VoteRecord};
@@ -110,6 +111,7 @@ pub(crate) struct LogStore {
     backend: Arc<dyn LogBackend>,
     flusher: Flusher,
     recent: Arc<Mutex<Recent>>,
+    announcer: Announcer,
 }
 
 impl LogStore {
@@ -119,7 +121,7 @@ impl LogStore {
     /// What [`LogBackend`] says, or the first fault of a record as [`io::ErrorKind::InvalidData`]
     /// with a [`CodecError`] inside.
     pub(crate) fn open(backend: Arc<dyn LogBackend>, flusher: Flusher) -> io::Result<Self> {
-        let log = Self { backend, flusher, recent: Arc::default() };
+        let log = Self { backend, flusher, recent: Arc::default(), announcer: Announcer::default() };
         let mut next = match log.purged()? {
             // A crash may have cut a purge short.
             Some(purged) => {
@@ -147,6 +149,11 @@ impl LogStore {
         }
         log.hard::<Option<LogIdRecord>>(COMMITTED)?;
         Ok(log)
+    }
+
+    /// Tells what is appended, as soon as it is.
+    pub(crate) fn announcer(&self) -> Announcer {
+        self.announcer.clone()
     }
 
     /// Whether nothing was ever written.
@@ -315,6 +322,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        self.announcer.committed(committed);
         // Not synced: it only saves a restarted replica the wait for the leader.
         self.set_hard(COMMITTED, &committed.as_ref().map(log_id_record)).map_err(|e| write_error(&e))
     }
@@ -329,7 +337,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.append_entries(entries.into_iter().collect()).map_err(|e| write_error(&e))?;
+        let entries: Vec<_> = entries.into_iter().collect();
+        self.announcer.appended(&entries);
+        self.append_entries(entries).map_err(|e| write_error(&e))?;
         self.flusher.queue(Job::Log(callback)).map_err(|e| write_error(&e))
     }
 

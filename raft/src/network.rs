@@ -11,15 +11,14 @@ use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{OptionalSend, RPCTypes, RaftNetwork, RaftNetworkFactory, Snapshot};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::appends::{Announcer, Answer, Appends, Wire};
 use crate::codec;
 use crate::peers::{CallError, Peers};
-use crate::record::{LogIdRecord, VoteRecord};
 use crate::rpc::{Frame, Reply, Request, SnapshotHead};
 use crate::snapshot::SnapshotFile;
-use crate::types::{Replica, ReplicaId, TypeConfig, Vote, log_id, log_id_record, vote, vote_record};
+use crate::types::{Replica, ReplicaId, TypeConfig, Vote, log_id, vote, vote_record};
 
 /// Bytes of a snapshot in one message.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -32,27 +31,23 @@ const UNREACHABLE_WAIT: Duration = Duration::from_millis(200);
 pub(crate) struct Network {
     pub(crate) own: ReplicaId,
     pub(crate) peers: Option<Peers>,
+    /// What the log announces, see [`crate::appends`].
+    pub(crate) announcer: Announcer,
 }
 
 /// The way to one replica.
-#[derive(Debug)]
 pub(crate) struct Connection {
     own: ReplicaId,
+    way: Way,
+    appends: Appends<Way>,
+}
+
+/// Where one replica is reached.
+#[derive(Clone, Debug)]
+struct Way {
     target: ReplicaId,
     address: String,
     peers: Option<Peers>,
-    /// Entries on their way. openraft gives up waiting after one heartbeat interval and sends the
-    /// same again; it then gets the answer to the first sending.
-    in_flight: Option<InFlight>,
-}
-
-/// Vote, entry before the first, last entry.
-type Span = (VoteRecord, Option<LogIdRecord>, Option<LogIdRecord>);
-
-#[derive(Debug)]
-struct InFlight {
-    span: Span,
-    reply: JoinHandle<Result<Reply, CallError>>,
 }
 
 /// Pause after a call that was lost.
@@ -67,27 +62,42 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: ReplicaId, replica: &Replica) -> Connection {
-        Connection {
-            own: self.own,
-            target,
-            address: replica.address.clone(),
-            peers: self.peers.clone(),
-            in_flight: None,
+        let way = Way { target, address: replica.address.clone(), peers: self.peers.clone() };
+        let appends = Appends::new(way.clone(), target, self.announcer.clone());
+        Connection { own: self.own, way, appends }
+    }
+}
+
+impl Way {
+    fn peers(&self) -> Result<&Peers, CallError> {
+        self.peers.as_ref().ok_or_else(|| CallError::NotSent("this replica has no replica listener".to_owned()))
+    }
+
+    async fn call(&self, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
+        self.peers()?.call(Some(self.target), &self.address, request, timeout).await
+    }
+}
+
+impl Wire for Way {
+    fn append(&self, rpc: AppendEntriesRequest<TypeConfig>) -> impl Future<Output = Answer> + Send + 'static {
+        let way = self.clone();
+        async move {
+            let reply = way.call(&Request::append(&rpc), APPEND_TIMEOUT).await;
+            if matches!(reply, Err(CallError::Lost(_))) {
+                // openraft tries again at once; a replica that answers with errors must not make it spin.
+                tokio::time::sleep(LOST_PAUSE).await;
+            }
+            match answered(reply)? {
+                Reply::Append(reply) => Ok(reply.response()),
+                other => Err(unexpected(&other).into()),
+            }
         }
     }
 }
 
 impl Connection {
-    fn peers(&self) -> Result<&Peers, CallError> {
-        self.peers.as_ref().ok_or_else(|| CallError::NotSent("this replica has no replica listener".to_owned()))
-    }
-
-    async fn call(&self, action: RPCTypes, request: Request, ttl: Duration) -> Rpc<Reply> {
-        let call = async { self.peers()?.call(Some(self.target), &self.address, &request, ttl).await };
-        match tokio::time::timeout(ttl, call).await {
-            Ok(reply) => answered(reply),
-            Err(_) => Err(Timeout { action, id: self.own, target: self.target, timeout: ttl }.into()),
-        }
+    fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<ReplicaId> {
+        Timeout { action, id: self.own, target: self.way.target, timeout }
     }
 }
 
@@ -109,37 +119,16 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
-        let last = rpc.entries.last().map(|entry| log_id_record(&entry.log_id));
-        let span = (vote_record(&rpc.vote), rpc.prev_log_id.as_ref().map(log_id_record), last);
-        let in_flight = match self.in_flight.take() {
-            Some(known) if known.span == span => known,
-            _ => {
-                let (connection, request) = (self.peers().cloned(), Request::append(&rpc));
-                let (target, address) = (self.target, self.address.clone());
-                let call = async move { connection?.call(Some(target), &address, &request, APPEND_TIMEOUT).await };
-                InFlight { span, reply: tokio::spawn(call) }
-            }
-        };
-        // Kept here, so that it outlives this future when openraft drops it.
-        let in_flight = self.in_flight.insert(in_flight);
-        let Ok(reply) = tokio::time::timeout(option.hard_ttl(), &mut in_flight.reply).await else {
-            let (id, target, timeout) = (self.own, self.target, option.hard_ttl());
-            return Err(Timeout { action: RPCTypes::AppendEntries, id, target, timeout }.into());
-        };
-        self.in_flight = None;
-        let reply = reply.unwrap_or_else(|gone| Err(CallError::Lost(gone.to_string())));
-        if matches!(reply, Err(CallError::Lost(_))) {
-            // openraft tries again at once; a replica that answers with errors must not make it spin.
-            tokio::time::sleep(LOST_PAUSE).await;
-        }
-        match answered(reply)? {
-            Reply::Append(reply) => Ok(reply.response()),
-            other => Err(unexpected(&other).into()),
+        match self.appends.send(rpc, option.hard_ttl()).await {
+            Some(answer) => answer,
+            None => Err(self.timeout(RPCTypes::AppendEntries, option.hard_ttl()).into()),
         }
     }
 
     async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
-        match self.call(RPCTypes::Vote, Request::vote(&rpc), option.hard_ttl()).await? {
+        let (ttl, request) = (option.hard_ttl(), Request::vote(&rpc));
+        let reply = tokio::time::timeout(ttl, self.way.call(&request, ttl)).await;
+        match answered(reply.map_err(|_| self.timeout(RPCTypes::Vote, ttl))?)? {
             Reply::Vote { vote: of, granted, last } => {
                 Ok(VoteResponse { vote: vote(of), vote_granted: granted, last_log_id: last.map(log_id) })
             }
@@ -158,7 +147,7 @@ impl RaftNetwork<TypeConfig> for Connection {
             let head = codec::encode(&SnapshotHead::new(vote_record(&of), &snapshot.meta))
                 .map_err(|e| CallError::NotSent(e.to_string()))?;
             let head = futures::stream::iter([Frame { body: head.into() }]);
-            self.peers()?.install(self.target, &self.address, head.chain(chunks(*snapshot.snapshot))).await
+            self.way.peers()?.install(self.way.target, &self.way.address, head.chain(chunks(*snapshot.snapshot))).await
         };
         let reply = tokio::select! {
             closed = cancel => return Err(closed.into()),

@@ -18,11 +18,13 @@ use crate::founding::{self, Step};
 use crate::join;
 use crate::keys::Keys;
 use crate::latency::Latency;
+use crate::leadership::Watches;
 use crate::listener::Listener;
 use crate::log::{LogBackend, LogStore};
 use crate::network::Network;
 use crate::peers::Peers;
 use crate::pki::Pki;
+use crate::proposer::Proposer;
 use crate::rpc::Welcome;
 use crate::seal::Keyring;
 use crate::settings::{Join, Settings};
@@ -78,16 +80,26 @@ impl RaftStore {
         let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id, renewal)).transpose().map_err(|e| start(&e))?;
         let peers = tls.map(Peers::new);
         let removed = disk.machine.removed();
-        let network = Network { own: disk.id, peers: peers.clone() };
+        let announcer = disk.log.announcer();
+        let network = Network { own: disk.id, peers: peers.clone(), announcer: announcer.clone() };
         let raft =
             Raft::new(disk.id, config, network, disk.log, disk.machine.reading(reads)).await.map_err(|e| start(&e))?;
         let (stop, stopped) = watch::channel(false);
         let commit = Latency::new("raft_commit_seconds");
+        let Watches { leadership, contact } = leadership::start(&raft, settings.silence(), announcer);
+        let proposer = Proposer {
+            raft: raft.clone(),
+            timeout: settings.commit_timeout,
+            latency: commit.clone(),
+            clock: Arc::new(Timestamp::now),
+            contact: contact.clone(),
+        };
         let store = Self::new(Inner {
             id: disk.id,
             address: address.clone(),
-            leadership: leadership::start(&raft),
-            queue: proposer::start(raft.clone(), settings.commit_timeout, commit.clone(), Arc::new(Timestamp::now)),
+            leadership,
+            contact,
+            queue: proposer::start(proposer),
             raft,
             feed: disk.feed,
             keys: disk.keys,
@@ -96,6 +108,7 @@ impl RaftStore {
             commit,
             fsync: disk.fsync,
             timeout: settings.commit_timeout,
+            leader_wait: settings.leader_wait(),
             removed,
             heard: Heard::default(),
             reads_format: settings.reads_format,
@@ -109,23 +122,28 @@ impl RaftStore {
             store.serve(listener, peers.clone(), renewal, &stopped)?;
         }
         store.begin_duties(&stopped);
-        let replaces = settings.peers.is_some();
-        match (store.dir().admitted(), &arrival.join, &arrival.welcome, &peers) {
-            (true, ..) => store.found_or_resume(disk.pristine, &address).await?,
-            (false, Some(wanted), Some(welcome), Some(peers)) => {
-                join::enter(peers, welcome, wanted, disk.id, &address, replaces).await?;
-                store.catch_up().await?;
-                store.dir().admit()?;
-            }
-            _ => {
-                let what = "this replica has not finished joining: start it with the group to join and a listener";
-                return Err(OpenError::Settings(what.to_owned()));
-            }
-        }
+        store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
         if !address.is_empty() {
             store.spawn(stopped, store.clone().announce_address(address));
         }
         Ok(store)
+    }
+
+    /// Founds a group, finds its own again, or joins one.
+    async fn arrive(&self, arrival: &Arrival, replaces: bool, pristine: bool) -> Result<(), OpenError> {
+        let inner = self.inner();
+        match (self.dir().admitted(), &arrival.join, &arrival.welcome, &inner.peers) {
+            (true, ..) => self.found_or_resume(pristine, &inner.address).await,
+            (false, Some(wanted), Some(welcome), Some(peers)) => {
+                join::enter(peers, welcome, wanted, inner.id, &inner.address, replaces).await?;
+                self.catch_up().await?;
+                Ok(self.dir().admit()?)
+            }
+            _ => {
+                let what = "this replica has not finished joining: start it with the group to join and a listener";
+                Err(OpenError::Settings(what.to_owned()))
+            }
+        }
     }
 
     /// Answers other replicas, until it stops.

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use model::Timestamp;
 use openraft::error::{ClientWriteError, RaftError};
 use store::{CommitError, Txn};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::latency::Latency;
+use crate::leadership::Contact;
 use crate::types::{Command, Outcome, Raft, ReplicaId};
 
 /// Transactions of one entry at most.
@@ -69,21 +70,31 @@ impl Refusal {
 /// Tells the time that stands in an entry.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Takes transactions to the log.
+pub(crate) struct Proposer {
+    pub(crate) raft: Raft,
+    /// How long an entry may take.
+    pub(crate) timeout: Duration,
+    pub(crate) latency: Latency,
+    pub(crate) clock: Clock,
+    pub(crate) contact: watch::Receiver<Contact>,
+}
+
 /// The queue to the proposer. The task ends when the last sender is gone.
-pub(crate) fn start(raft: Raft, timeout: Duration, latency: Latency, clock: Clock) -> mpsc::Sender<Proposal> {
+pub(crate) fn start(proposer: Proposer) -> mpsc::Sender<Proposal> {
     let (queue, proposals) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(run(raft, timeout, latency, clock, proposals));
+    tokio::spawn(run(proposer, proposals));
     queue
 }
 
-async fn run(raft: Raft, timeout: Duration, latency: Latency, clock: Clock, mut proposals: mpsc::Receiver<Proposal>) {
+async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
     while !waiting.is_empty() || proposals.recv_many(&mut waiting, ENTRY_TXNS_MAX).await > 0 {
         let rest = waiting.split_off(fits(&waiting));
         let entry = std::mem::replace(&mut waiting, rest);
         let start = Instant::now();
-        let (replies, result) = propose(&raft, timeout, clock(), entry).await;
-        latency.record(start.elapsed());
+        let (replies, result) = proposer.propose(entry).await;
+        proposer.latency.record(start.elapsed());
         match result {
             Ok(outcomes) => {
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
@@ -115,34 +126,47 @@ fn fits(waiting: &[Proposal]) -> usize {
 
 type Replies = Vec<oneshot::Sender<Result<Outcome, Refusal>>>;
 
-async fn propose(
-    raft: &Raft,
-    timeout: Duration,
-    at: Timestamp,
-    entry: Vec<Proposal>,
-) -> (Replies, Result<Vec<Outcome>, Refusal>) {
-    let mut replies = Vec::with_capacity(entry.len());
-    let mut txns = Vec::with_capacity(entry.len());
-    let mut typed = Some(Vec::with_capacity(entry.len()));
-    for proposal in entry {
-        replies.push(proposal.reply);
-        txns.push(proposal.bytes);
-        match (&mut typed, proposal.typed) {
-            (Some(typed), Some(txn)) => typed.push(txn),
-            _ => typed = None,
+impl Proposer {
+    async fn propose(&self, entry: Vec<Proposal>) -> (Replies, Result<Vec<Outcome>, Refusal>) {
+        let mut replies = Vec::with_capacity(entry.len());
+        let mut txns = Vec::with_capacity(entry.len());
+        let mut typed = Some(Vec::with_capacity(entry.len()));
+        for proposal in entry {
+            replies.push(proposal.reply);
+            txns.push(proposal.bytes);
+            match (&mut typed, proposal.typed) {
+                (Some(typed), Some(txn)) => typed.push(txn),
+                _ => typed = None,
+            }
+        }
+        if self.contact.borrow().is_cut_off {
+            return (replies, Err(Refusal::NotLeader(None)));
+        }
+        let command = match Command::commit((self.clock)(), txns, typed) {
+            Ok(command) => command,
+            Err(error) => return (replies, Err(Refusal::TooLarge(error.to_string()))),
+        };
+        (replies, self.write(command).await)
+    }
+
+    async fn write(&self, command: Command) -> Result<Vec<Outcome>, Refusal> {
+        let mut contact = self.contact.clone();
+        // It ends with the replica, of which the write itself tells.
+        let cut_off = async {
+            if contact.wait_for(|now| now.is_cut_off).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            written = tokio::time::timeout(self.timeout, self.raft.client_write(command)) => match written {
+                Ok(Ok(response)) => Ok(response.data.outcomes),
+                Ok(Err(error)) => Err(refusal(error)),
+                // The entry may yet be committed.
+                Err(_) => Err(Refusal::Unknown),
+            },
+            () = cut_off => Err(Refusal::Unknown),
         }
     }
-    let command = match Command::commit(at, txns, typed) {
-        Ok(command) => command,
-        Err(error) => return (replies, Err(Refusal::TooLarge(error.to_string()))),
-    };
-    let result = match tokio::time::timeout(timeout, raft.client_write(command)).await {
-        Ok(Ok(response)) => Ok(response.data.outcomes),
-        Ok(Err(error)) => Err(refusal(error)),
-        // The entry may yet be committed.
-        Err(_) => Err(Refusal::Unknown),
-    };
-    (replies, result)
 }
 
 fn refusal(error: RaftError<ReplicaId, ClientWriteError<ReplicaId, crate::types::Replica>>) -> Refusal {

@@ -30,6 +30,12 @@ pub struct Peers {
     pub secret: String,
 }
 
+/// Election timeouts after which a leader that is not answered gives up.
+const SILENCE_FACTOR: u32 = 3;
+
+/// An election takes less, unless the group cannot elect anybody.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
+
 /// Settings of a replica. [`Settings::new`] gives sane values for all but the directory.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,7 +66,8 @@ pub struct Settings {
     pub election_timeout_min: Duration,
     /// See `election_timeout_min`.
     pub election_timeout_max: Duration,
-    /// How long a write or a consistent read waits for a leader and for a majority.
+    /// How long a write waits for a majority once a leader has it. Without a leader it is refused after
+    /// two seconds, or three times `election_timeout_max` when that is longer.
     pub commit_timeout: Duration,
     /// A snapshot is taken after this many log entries.
     pub snapshot_after_entries: u64,
@@ -90,6 +97,17 @@ impl Settings {
             snapshot_after_entries: 5000,
             entries_kept: 1000,
         }
+    }
+
+    /// A leader that no majority has answered for so long does not lead any more. Followers, in all but
+    /// the rarest case, have elected another by then.
+    pub(crate) fn silence(&self) -> Duration {
+        self.election_timeout_max * SILENCE_FACTOR
+    }
+
+    /// How long a write or a consistent read waits while there is no leader, or none that it reaches.
+    pub(crate) fn leader_wait(&self) -> Duration {
+        LEADER_WAIT.max(self.silence()).min(self.commit_timeout)
     }
 
     /// openraft's configuration.

@@ -3,6 +3,7 @@
 use openraft::ServerState;
 
 use crate::latency::Percentiles;
+use crate::leadership::Contact;
 use crate::types::{Raft, ReplicaId};
 
 /// What a replica is in its group.
@@ -10,7 +11,7 @@ use crate::types::{Raft, ReplicaId};
 pub enum Role {
     /// It orders the writes.
     Leader,
-    /// It votes.
+    /// It votes. So does one that was elected, but that no majority answers.
     Voter,
     /// It asks for votes.
     Candidate,
@@ -61,7 +62,13 @@ pub struct Status {
 }
 
 /// Reads openraft's metrics.
-pub(crate) fn of(raft: &Raft, revision: store::Revision, commit: Percentiles, fsync: Percentiles) -> Status {
+pub(crate) fn of(
+    raft: &Raft,
+    contact: &Contact,
+    revision: store::Revision,
+    commit: Percentiles,
+    fsync: Percentiles,
+) -> Status {
     let metrics = raft.metrics().borrow().clone();
     let group = metrics.membership_config.membership().clone();
     let members = group
@@ -75,6 +82,7 @@ pub(crate) fn of(raft: &Raft, revision: store::Revision, commit: Percentiles, fs
         .collect();
     let role = match metrics.state {
         _ if metrics.running_state.is_err() => Role::Stopped,
+        ServerState::Leader if contact.is_cut_off => Role::Voter,
         ServerState::Leader => Role::Leader,
         ServerState::Follower => Role::Voter,
         ServerState::Candidate => Role::Candidate,
@@ -85,7 +93,7 @@ pub(crate) fn of(raft: &Raft, revision: store::Revision, commit: Percentiles, fs
         id: metrics.id,
         role,
         term: metrics.current_term,
-        leader: metrics.current_leader,
+        leader: metrics.current_leader.filter(|leader| *leader != metrics.id || !contact.is_cut_off),
         members,
         last_log_index: metrics.last_log_index.unwrap_or(0),
         applied_index: metrics.last_applied.map_or(0, |id| id.index),

@@ -3,32 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use openraft::error::{CheckIsLeaderError, RaftError};
-use store::{
-    ChangeBatch, CommitError, Committed, Event, Feed, KindFilter, Leadership, ReadError, Revision, Snapshot, Store,
-    Txn, Watch,
-};
+use store::{CommitError, Committed, Feed, KindFilter, Leadership, ReadError, Revision, Snapshot, Store, Txn, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::data_dir::DataDir;
 use crate::keys::Keys;
 use crate::latency::Latency;
+use crate::leadership::Contact;
 use crate::peers::{CallError, Peers};
 use crate::pki::Pki;
-use crate::proposer::{Proposal, Refusal, TXN_BYTES_MAX};
-use crate::record;
+use crate::proposer::{Proposal, Refusal};
 use crate::removed::Removed;
 use crate::rpc::{Reply, Request};
 use crate::seal::Keyring;
 use crate::status::{self, Status};
 use crate::types::{Outcome, Raft, ReplicaId};
 use crate::vitals::Heard;
-
-/// Pause before a write or read is tried again after the leader could not be reached.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A replicated [`Store`]. Clones share one replica.
 #[derive(Clone, Debug)]
@@ -46,9 +39,11 @@ pub(crate) struct Inner {
     pub(crate) peers: Option<Peers>,
     pub(crate) queue: mpsc::Sender<Proposal>,
     pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) contact: watch::Receiver<Contact>,
     pub(crate) commit: Latency,
     pub(crate) fsync: Latency,
     pub(crate) timeout: Duration,
+    pub(crate) leader_wait: Duration,
     pub(crate) removed: Removed,
     pub(crate) heard: Heard,
     pub(crate) reads_format: u8,
@@ -70,10 +65,6 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl RaftStore {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
@@ -83,7 +74,13 @@ impl RaftStore {
     pub fn status(&self) -> Status {
         let inner = &*self.inner;
         let revision = inner.feed.snapshot().revision();
-        status::of(&inner.raft, revision, inner.commit.percentiles(), inner.fsync.percentiles())
+        status::of(
+            &inner.raft,
+            &inner.contact.borrow(),
+            revision,
+            inner.commit.percentiles(),
+            inner.fsync.percentiles(),
+        )
     }
 
     /// The token with which another replica joins this group; `None` without a replica listener.
@@ -124,6 +121,10 @@ impl RaftStore {
             Ok(()) => "replica is stopping".to_owned(),
             Err(fatal) => fatal.to_string(),
         }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     pub(crate) fn id(&self) -> ReplicaId {
@@ -202,15 +203,6 @@ impl RaftStore {
         self.inner.raft.metrics().borrow().membership_config.voter_ids().collect()
     }
 
-    /// Who leads, as far as this replica knows, and where it is reached.
-    pub(crate) fn leader(&self) -> Option<(ReplicaId, String)> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let leader = metrics.current_leader?;
-        let replica = metrics.membership_config.membership().get_node(&leader)?;
-        Some((leader, replica.address.clone()))
-    }
-
     /// Asks another replica.
     pub(crate) async fn call(&self, address: &str, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
         self.peers()?.call(None, address, request, timeout).await
@@ -249,66 +241,6 @@ impl RaftStore {
         self.inner.queue.send(Proposal { bytes, typed, reply }).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
-
-    /// Waits until somebody leads; `false` when nobody does before `deadline`.
-    pub(crate) async fn leader_known(&self, deadline: Instant) -> bool {
-        let mut metrics = self.inner.raft.metrics();
-        let known = metrics.wait_for(|m| m.current_leader.is_some() || m.running_state.is_err());
-        tokio::time::timeout_at(deadline.into(), known).await.is_ok()
-    }
-
-    /// Has another replica, which leads, commit a transaction. `None`: it was surely not committed.
-    async fn forward(&self, address: &str, bytes: &[u8], deadline: Instant) -> Option<Result<Committed, CommitError>> {
-        let request = Request::Commit(bytes.to_vec().into());
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.call(address, &request, left).await {
-            Ok(Reply::Committed(revision)) => Some(self.applied(Revision(revision), deadline).await),
-            Ok(Reply::NotLeader(_)) | Err(CallError::NotSent(_) | CallError::Older(_)) => None,
-            Ok(other) => Some(Err(other.commit_error())),
-            Err(CallError::Lost(error)) => {
-                tracing::warn!(%error, "leader was lost after it was sent a transaction");
-                Some(Err(CommitError::Unknown))
-            }
-        }
-    }
-
-    /// Waits until this replica has applied a revision, and finds its changes.
-    async fn applied(&self, revision: Revision, deadline: Instant) -> Result<Committed, CommitError> {
-        let mut watch = self.inner.feed.watch(Some(Revision(revision.0 - 1)), KindFilter::All);
-        loop {
-            match tokio::time::timeout_at(deadline.into(), watch.next()).await {
-                Ok(Some(Event::Batch(batch))) if batch.revision == revision => {
-                    return Ok(Committed { revision, batch });
-                }
-                // It came with a snapshot, which does not tell what changed.
-                Ok(Some(Event::Snapshot(state))) if state.revision() >= revision => {
-                    let batch = ChangeBatch { revision, at: model::Timestamp::now(), changes: Vec::new() };
-                    return Ok(Committed { revision, batch: Arc::new(batch) });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return Err(CommitError::Unknown),
-            }
-        }
-    }
-
-    /// What must be applied here before a read that starts now; `None`: ask again.
-    async fn read_index(&self, deadline: Instant) -> Result<Option<u64>, ReadError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.leader() {
-            Some((id, _)) if id == self.id() => match self.inner.raft.get_read_log_id().await {
-                Ok((read, _)) => Ok(Some(read.map_or(0, |id| id.index))),
-                Err(RaftError::Fatal(fatal)) => Err(ReadError::Stopped(fatal.to_string())),
-                Err(RaftError::APIError(
-                    CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
-                )) => Ok(None),
-            },
-            Some((_, address)) => match self.call(&address, &Request::ReadIndex, left).await {
-                Ok(Reply::ReadIndex(index)) => Ok(Some(index.unwrap_or(0))),
-                Ok(_) | Err(_) => Ok(None),
-            },
-            None => Ok(None),
-        }
-    }
 }
 
 #[async_trait]
@@ -318,58 +250,11 @@ impl Store for RaftStore {
     }
 
     async fn consistent(&self) -> Result<Snapshot, ReadError> {
-        let start = Instant::now();
-        let deadline = start + self.inner.timeout;
-        while Instant::now() < deadline && self.leader_known(deadline).await {
-            let confirmed = tokio::time::timeout_at(deadline.into(), self.read_index(deadline)).await;
-            match confirmed {
-                Ok(Ok(Some(index))) => {
-                    let mut metrics = self.inner.raft.metrics();
-                    let applied = metrics
-                        .wait_for(|m| m.last_applied.map_or(0, |id| id.index) >= index || m.running_state.is_err());
-                    if tokio::time::timeout_at(deadline.into(), applied).await.is_ok() {
-                        return Ok(self.snapshot());
-                    }
-                }
-                Ok(Ok(None)) => tokio::time::sleep(RETRY_PAUSE).await,
-                Ok(Err(error)) => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Err(ReadError::NoLeader { waited_ms: millis(start.elapsed()) })
+        self.read().await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
-        let start = Instant::now();
-        let deadline = start + self.inner.timeout;
-        let bytes: bytes::Bytes = record::encode_txn(&txn, &self.inner.keys.current(), self.group_format())
-            .map_err(|e| CommitError::Refused(e.to_string()))?
-            .into();
-        if bytes.len() > TXN_BYTES_MAX {
-            let size = bytes.len();
-            return Err(CommitError::Refused(format!("{size} bytes are more than {TXN_BYTES_MAX}")));
-        }
-        let txn = Arc::new(txn);
-        while Instant::now() < deadline && self.leader_known(deadline).await {
-            match self.leader() {
-                Some((id, address)) if id != self.id() => {
-                    if let Some(result) = self.forward(&address, &bytes, deadline).await {
-                        return result;
-                    }
-                }
-                _ => match self.propose(bytes.clone(), Some(Arc::clone(&txn))).await {
-                    Ok(outcome) => {
-                        let batch = outcome?;
-                        self.tell_author(txn.author.as_deref(), batch.revision);
-                        return Ok(Committed { revision: batch.revision, batch });
-                    }
-                    Err(Refusal::NotLeader(_)) => {}
-                    Err(refusal) => return Err(refusal.commit_error(start.elapsed())),
-                },
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        Err(CommitError::NoLeader { waited_ms: millis(start.elapsed()) })
+        self.write(txn).await
     }
 
     fn watch(&self, from: Option<Revision>, filter: KindFilter) -> Watch {

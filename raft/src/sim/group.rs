@@ -112,13 +112,14 @@ impl Group {
         };
         let opened = machine::open(id, &dir, disk, self.network.clone(), seed).await;
         self.at(at).condition = Condition::Good;
-        let (raft, feed) = opened?;
-        let queue = machine::proposer(raft.clone(), clock);
+        let (raft, feed, watches) = opened?;
+        let queue = machine::proposer(raft.clone(), clock, watches.contact.clone());
         let cursor = Arc::new(Mutex::new(feed.snapshot().revision()));
         self.oracle().has(id, &feed.snapshot());
         let reader = tokio::spawn(self.clone().read_feed(id, Arc::clone(&feed), Arc::clone(&cursor)));
         self.network.connect(id, raft.clone());
-        self.at(at).running = Some(Running { raft, feed, queue, cursor, reader: Arc::new(reader) });
+        self.at(at).running =
+            Some(Running { raft, feed, queue, watches: Arc::new(watches), cursor, reader: Arc::new(reader) });
         Ok(())
     }
 

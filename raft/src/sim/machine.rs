@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use store::{Feed, Revision};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::disk::{Disk, DiskHandle};
@@ -18,8 +18,9 @@ use super::network::{Port, SimNetwork};
 use crate::flusher::{Flusher, Job};
 use crate::keys::Keys;
 use crate::latency::Latency;
+use crate::leadership::{self, Contact, Watches};
 use crate::log::LogStore;
-use crate::proposer::{self, Clock, Proposal};
+use crate::proposer::{self, Clock, Proposal, Proposer};
 use crate::seal::Keyring;
 use crate::settings::Settings;
 use crate::snapshot::SnapshotDir;
@@ -38,6 +39,8 @@ pub(crate) struct Running {
     pub(crate) raft: Raft,
     pub(crate) feed: Arc<Feed>,
     pub(crate) queue: mpsc::Sender<Proposal>,
+    /// Kept, so that it goes on being told.
+    pub(crate) watches: Arc<Watches>,
     pub(crate) cursor: Cursor,
     pub(crate) reader: Arc<JoinHandle<()>>,
 }
@@ -100,7 +103,7 @@ pub(crate) async fn open(
     disk: DiskHandle,
     network: SimNetwork,
     seed: u64,
-) -> Result<(Raft, Arc<Feed>), String> {
+) -> Result<(Raft, Arc<Feed>, Watches), String> {
     let keys = dir.join("keys");
     let keys = match Keys::load(&keys).map_err(|e| e.to_string())? {
         Some(keys) => keys,
@@ -119,18 +122,25 @@ pub(crate) async fn open(
         ..Settings::new(dir)
     };
     let config = Arc::new(settings.openraft().map_err(|e| e.to_string())?);
-    let raft = Raft::new(id, config, Port { network, id }, log, machine).await.map_err(|e| e.to_string())?;
-    Ok((raft, feed))
+    let announcer = log.announcer();
+    let port = Port { network, id, announcer: announcer.clone() };
+    let raft = Raft::new(id, config, port, log, machine).await.map_err(|e| e.to_string())?;
+    let watches = leadership::start(&raft, settings.silence(), announcer);
+    Ok((raft, feed, watches))
 }
 
 /// The queue of the proposer, which stamps what it proposes by a clock that may be wrong.
-pub(crate) fn proposer(raft: Raft, wrong_by: Arc<AtomicI64>) -> mpsc::Sender<Proposal> {
+pub(crate) fn proposer(
+    raft: Raft,
+    wrong_by: Arc<AtomicI64>,
+    contact: watch::Receiver<Contact>,
+) -> mpsc::Sender<Proposal> {
     let start = tokio::time::Instant::now();
     let clock: Clock = Arc::new(move || {
         let now = i64::try_from(start.elapsed().as_secs()).unwrap_or(0) + 1_000_000_000;
         Timestamp::new(now + wrong_by.load(Ordering::Relaxed), 0).unwrap_or(Timestamp::UNIX_EPOCH)
     });
-    proposer::start(raft, TIMEOUT, Latency::new("sim"), clock)
+    proposer::start(Proposer { raft, timeout: TIMEOUT, latency: Latency::new("sim"), clock, contact })
 }
 
 /// Syncs a while after it was asked, in virtual time, so that a power cut falls in between.

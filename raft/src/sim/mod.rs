@@ -6,6 +6,7 @@
 //! not every interleaving. A failure prints its seed; `RAFT_SIM_SEED=n cargo test -p raft sim::no_promise` runs it
 //! again, `RAFT_SIM_SEEDS=n` runs more of them.
 
+mod cut_off;
 mod disk;
 mod faults;
 mod group;

@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
+use crate::appends::{Announcer, Answer, Appends, Wire};
 use crate::types::{Raft, Replica, ReplicaId, TypeConfig, Vote};
 
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,12 @@ impl SimNetwork {
 
 /// openraft's way from one replica to another.
 pub(crate) struct Link {
+    way: Way,
+    appends: Appends<Way>,
+}
+
+#[derive(Clone)]
+struct Way {
     network: SimNetwork,
     from: ReplicaId,
     to: ReplicaId,
@@ -161,19 +168,21 @@ pub(crate) struct Link {
 pub(crate) struct Port {
     pub(crate) network: SimNetwork,
     pub(crate) id: ReplicaId,
+    pub(crate) announcer: Announcer,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Port {
     type Network = Link;
 
     async fn new_client(&mut self, target: ReplicaId, _replica: &Replica) -> Link {
-        Link { network: self.network.clone(), from: self.id, to: target }
+        let way = Way { network: self.network.clone(), from: self.id, to: target };
+        Link { appends: Appends::new(way.clone(), target, self.announcer.clone()), way }
     }
 }
 
 type Rpc<T> = Result<T, RPCError<ReplicaId, Replica, RaftError<ReplicaId>>>;
 
-impl Link {
+impl Way {
     #[allow(clippy::result_large_err, reason = "openraft's error")]
     fn arrived<T>(&self, answer: Option<Result<T, RaftError<ReplicaId>>>) -> Rpc<T> {
         match answer {
@@ -183,20 +192,36 @@ impl Link {
     }
 }
 
+impl Wire for Way {
+    fn append(&self, rpc: AppendEntriesRequest<TypeConfig>) -> impl Future<Output = Answer> + Send + 'static {
+        let way = self.clone();
+        async move {
+            let answer =
+                way.network.ask(way.from, way.to, move |raft| async move { raft.append_entries(rpc).await }).await;
+            way.arrived(answer)
+        }
+    }
+}
+
+/// Longer than the network takes to notice a loss.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl RaftNetwork<TypeConfig> for Link {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<ReplicaId>> {
-        let answer =
-            self.network.ask(self.from, self.to, move |raft| async move { raft.append_entries(rpc).await }).await;
-        self.arrived(answer)
+        match self.appends.send(rpc, PATIENCE).await {
+            Some(answer) => answer,
+            None => Err(NetworkError::new(&LostMessage(self.way.from, self.way.to)).into()),
+        }
     }
 
     async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, _option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
-        let answer = self.network.ask(self.from, self.to, move |raft| async move { raft.vote(rpc).await }).await;
-        self.arrived(answer)
+        let way = &self.way;
+        let answer = way.network.ask(way.from, way.to, move |raft| async move { raft.vote(rpc).await }).await;
+        way.arrived(answer)
     }
 
     async fn full_snapshot(
@@ -206,17 +231,18 @@ impl RaftNetwork<TypeConfig> for Link {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<ReplicaId>, StreamingError<TypeConfig, Fatal<ReplicaId>>> {
-        self.network.lock().snapshots_sent += 1;
-        let install = self
+        let way = &self.way;
+        way.network.lock().snapshots_sent += 1;
+        let install = way
             .network
-            .ask(self.from, self.to, move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+            .ask(way.from, way.to, move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
             answer = install => answer,
         };
         match answer {
-            None => Err(NetworkError::new(&LostMessage(self.from, self.to)).into()),
-            Some(answer) => answer.map_err(|fatal| RemoteError::new(self.to, fatal).into()),
+            None => Err(NetworkError::new(&LostMessage(way.from, way.to)).into()),
+            Some(answer) => answer.map_err(|fatal| RemoteError::new(way.to, fatal).into()),
         }
     }
 

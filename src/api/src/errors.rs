@@ -127,6 +127,14 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, title, "Internal Server Error")
     }
 
+    /// The group does not tell in time whether it stored a write. Not 503, which says that nothing was
+    /// written.
+    fn outcome_unknown(cause: &CommitError) -> Self {
+        tracing::warn!(%cause, "a write was answered without its outcome");
+        let detail = format!("{cause}: it may or may not have been stored, read before you write again");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Outcome unknown", detail)
+    }
+
     /// What a failed commit means to the writer of the resource at `written`.
     pub fn from_commit(title: &str, written: &Key, error: &CommitError) -> Self {
         match error {
@@ -145,7 +153,7 @@ impl Problem {
                 Self::unavailable(error.to_string())
             }
             CommitError::Refused(_) => Self::refused(title, error),
-            CommitError::Unknown | CommitError::Stopped(_) => Self::internal(title, error),
+            CommitError::Unknown | CommitError::Stopped(_) => Self::outcome_unknown(error),
         }
     }
 
@@ -272,6 +280,15 @@ mod tests {
         let moved = CommitError::Guard(GuardFailure::Version { key: key.clone(), expected: 1, found: 2 });
         let problem = Problem::from_commit("Failed to update a resource", &key, &moved);
         assert_eq!(problem.detail, r#"resource conflict: type="Mesh" name="x" mesh="""#);
+    }
+
+    #[test]
+    fn what_may_have_been_stored_is_told_from_what_was_not() {
+        let key = Key::global(registry::MESH, "x");
+        let told = |error| Problem::from_commit("Failed to update a resource", &key, &error).status;
+        assert_eq!(told(CommitError::NoLeader { waited_ms: 2000 }), 503);
+        assert_eq!(told(CommitError::Unknown), 504);
+        assert_eq!(told(CommitError::Stopped("its disk failed".to_owned())), 504);
     }
 
     #[test]

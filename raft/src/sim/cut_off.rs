@@ -1,0 +1,103 @@
+//! A leader that no majority answers: it says so, and another one is elected.
+
+use std::time::Duration;
+
+use model::{Key, Labels, Spec, registry};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use store::Txn;
+use tokio::sync::oneshot;
+
+use super::group::Group;
+use super::machine::Running;
+use crate::proposer::{Proposal, Refusal};
+use crate::seal::Keyring;
+use crate::types::{Outcome, ReplicaId, encode_txn};
+
+/// In virtual time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn simulated(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let test = async { tokio::time::timeout(PATIENCE, test).await.expect("it happens") };
+    runtime.expect("a runtime can be built").block_on(test);
+}
+
+async fn founded(seed: u64) -> Group {
+    let group = Group::new(seed, None);
+    group.start_all(&mut StdRng::seed_from_u64(seed)).await;
+    group.found().await;
+    group
+}
+
+/// The leader, once it leads, and the others.
+async fn led(group: &Group) -> (Running, Vec<ReplicaId>) {
+    loop {
+        for at in group.places() {
+            let running = group.running(at).expect("it runs");
+            if running.watches.leadership.borrow().leads {
+                let id = group.at(at).id;
+                return (running, group.ids().into_iter().filter(|other| *other != id).collect());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn id(running: &Running) -> ReplicaId {
+    running.raft.metrics().borrow().id
+}
+
+async fn write(running: &Running) -> Result<Outcome, Refusal> {
+    let spec = Spec::of(serde_json::json!({ "config": "1" })).expect("JSON");
+    let txn = Txn::new().put(Key::global(registry::CONFIG, "c"), Labels::new(), spec);
+    let (reply, outcome) = oneshot::channel();
+    let bytes = encode_txn(&txn, &Keyring::generate()).expect("small");
+    running.queue.send(Proposal { bytes, typed: None, reply }).await.expect("it runs");
+    outcome.await.expect("it is answered")
+}
+
+#[test]
+fn a_leader_that_is_cut_off_refuses_what_it_cannot_commit() {
+    simulated(async {
+        let group = founded(1).await;
+        let (leader, others) = led(&group).await;
+        assert!(write(&leader).await.expect("it leads").is_ok());
+        for other in &others {
+            group.network.cut(id(&leader), *other);
+            group.network.cut(*other, id(&leader));
+        }
+        // It was appended, and may yet be found by the next leader.
+        assert_eq!(write(&leader).await.unwrap_err(), Refusal::Unknown);
+        let contact = *leader.watches.contact.borrow();
+        assert!(contact.is_cut_off && contact.leader.is_none());
+        assert!(!leader.watches.leadership.borrow().leads);
+        assert_eq!(write(&leader).await.unwrap_err(), Refusal::NotLeader(None));
+        group.network.heal();
+        let mut contact = leader.watches.contact.clone();
+        contact.wait_for(|now| now.leader.is_some() && !now.is_cut_off).await.expect("it runs");
+    });
+}
+
+#[test]
+fn a_leader_that_hears_nobody_is_replaced_though_all_hear_it() {
+    simulated(async {
+        let group = founded(2).await;
+        let (leader, others) = led(&group).await;
+        for other in &others {
+            group.network.cut(*other, id(&leader));
+        }
+        let (next, _) = led_by_another(&group, id(&leader)).await;
+        assert!(write(&next).await.expect("it leads").is_ok());
+    });
+}
+
+async fn led_by_another(group: &Group, former: ReplicaId) -> (Running, Vec<ReplicaId>) {
+    loop {
+        let (leader, others) = led(group).await;
+        if id(&leader) != former {
+            return (leader, others);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
