@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -28,8 +29,15 @@ use crate::timed_stream::{Busy, Patience, TimedStream};
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server pauses when it can accept no connection (no file descriptor left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take.
-const PING: Duration = Duration::from_secs(15);
+/// How often a silent HTTP/2 connection is asked whether it lives. Each answer costs as much as a small
+/// change; that the other machine is there is what the kernel asks, which costs nothing.
+const PING: Duration = Duration::from_secs(300);
+/// How long the answer may take.
+const PONG_TIMEOUT: Duration = Duration::from_secs(15);
+/// After how long the kernel asks the machine at the other end of a silent connection whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long it waits between questions; after nine without an answer the connection is dead.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How a server serves.
 #[derive(Clone, Debug)]
@@ -81,6 +89,11 @@ impl Bound {
         let listener = bound.with_context(|| {
             format!("could not listen on {address} for the {} ({}: {})", manner.name, at.port_key, at.port)
         })?;
+        // Accepted connections inherit it.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+        if let Err(error) = SockRef::from(&listener).set_tcp_keepalive(&keepalive) {
+            tracing::warn!(server = manner.name, %error, "dead connections are noticed late");
+        }
         Ok(Self { listener, manner })
     }
 
@@ -166,7 +179,7 @@ where
         }
         Versions::Both { read_header_timeout } => {
             builder.http1().header_read_timeout(Some(read_header_timeout));
-            builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
+            builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING)).keep_alive_timeout(PONG_TIMEOUT);
             let service = TowerToHyperService::new(service);
             let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             connections::serve(served, closing, leaving).await
@@ -206,6 +219,17 @@ mod tests {
 
     fn anywhere() -> Listener {
         Listener { interface: [127, 0, 0, 1].into(), port: 0, port_key: "test.port" }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_asks_whether_the_other_machine_is_there() {
+        let bound = Bound::bind(&anywhere(), manner(Duration::ZERO)).await.unwrap();
+        let client = TcpStream::connect(bound.listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, bound.listener.accept());
+        let (_client, (accepted, _)) = (client.unwrap(), accepted.unwrap());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
     }
 
     #[tokio::test]
