@@ -22,6 +22,7 @@ mod listener;
 mod log;
 mod network;
 mod open;
+mod paced;
 mod peers;
 mod pki;
 mod proposer;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -111,6 +112,8 @@ pub(crate) struct LogStore {
     backend: Arc<dyn LogBackend>,
     flusher: Flusher,
     recent: Arc<Mutex<Recent>>,
+    /// Index of the first entry that was not removed; some before may still be there.
+    first: Arc<AtomicU64>,
     announcer: Announcer,
 }
 
@@ -121,7 +124,8 @@ impl LogStore {
     /// What [`LogBackend`] says, or the first fault of a record as [`io::ErrorKind::InvalidData`]
     /// with a [`CodecError`] inside.
     pub(crate) fn open(backend: Arc<dyn LogBackend>, flusher: Flusher) -> io::Result<Self> {
-        let log = Self { backend, flusher, recent: Arc::default(), announcer: Announcer::default() };
+        let log =
+            Self { backend, flusher, recent: Arc::default(), first: Arc::default(), announcer: Announcer::default() };
         let mut next = match log.purged()? {
             // A crash may have cut a purge short.
             Some(purged) => {
@@ -259,6 +263,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(from) => from + 1,
             Bound::Unbounded => 0,
         };
+        let from = from.max(self.first.load(Ordering::Acquire));
         let to = match range.end_bound() {
             Bound::Included(to) => to + 1,
             Bound::Excluded(to) => *to,
@@ -352,7 +357,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
         // The mark first: a crash in between leaves entries that the next start removes.
         self.set_hard(PURGED, &log_id_record(&log_id)).map_err(|e| write_error(&e))?;
-        self.backend.purge(log_id.index).map_err(|e| write_error(&e))?;
+        self.first.fetch_max(log_id.index + 1, Ordering::AcqRel);
+        // Writers do not wait for it: nobody reads what is removed.
+        let backend = Arc::clone(&self.backend);
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = backend.purge(log_id.index) {
+                tracing::warn!(%error, "log is not cut, the next start does it");
+            }
+        }));
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = recent.entries.split_off(&(log_id.index + 1));
         recent.bytes = kept.values().map(entry_bytes).sum();

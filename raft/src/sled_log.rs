@@ -22,8 +22,9 @@ const PART_BYTES_MAX: usize = 4 * 1024;
 /// sled's page cache; the log is read back rarely.
 const CACHE_BYTES: u64 = 48 * 1024 * 1024;
 
-/// Keys removed in one batch: deleting a huge range at once makes sled's file grow instead of shrink.
-const PURGE_BATCH_KEYS: usize = 1000;
+/// Keys removed in one batch: deleting a huge range at once makes sled's file grow instead of shrink,
+/// and an append waits while a batch is applied.
+const PURGE_BATCH_KEYS: usize = 64;
 
 /// How long an open waits for the previous owner in this process to let go of the file.
 const OPEN_WAIT: Duration = Duration::from_secs(2);
