@@ -221,7 +221,8 @@ impl RaftStore {
     /// while the leader's lease runs. A candidate holds no lease itself, and a leader that hears of
     /// one gives up. So the target stands for election, and as many other voters as make a
     /// majority with these two; none is elected yet, but now their votes are free, and the target
-    /// stands again. Each step is an ordinary election, so nothing can be lost.
+    /// stands again. Each step is an ordinary election, so nothing can be lost. Writes and changes of
+    /// the group wait meanwhile: whoever had one that the target has not would refuse it its vote.
     async fn hand_over_here(&self, target: ReplicaId) -> Reply {
         let (members, voters) = (self.members(), self.voters());
         let Some(address) = members.get(&target).filter(|_| voters.contains(&target)) else {
@@ -230,6 +231,10 @@ impl RaftStore {
         if target == self.id() {
             return Reply::Done;
         }
+        let quiet = async { (self.changing().lock().await, self.proposing().write().await) };
+        let Ok(_quiet) = tokio::time::timeout(CATCH_UP_MAX, quiet).await else {
+            return Reply::Refused("what is on its way does not end".to_owned());
+        };
         let mut metrics = self.raft().metrics();
         let caught_up = metrics.wait_for(|m| {
             let matched = m.replication.as_ref().and_then(|r| r.get(&target).copied().flatten());
@@ -252,6 +257,10 @@ impl RaftStore {
                 Ok(Reply::Done) => return Reply::Done,
                 Ok(_) => {}
                 Err(error) => return Reply::Refused(error.to_string()),
+            }
+            let leader = metrics.borrow_and_update().current_leader;
+            if leader.is_some_and(|leader| leader != self.id() && leader != target) {
+                return Reply::NotLeader(leader);
             }
             if self.raft().trigger().heartbeat().await.is_err() {
                 break;

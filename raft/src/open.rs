@@ -114,6 +114,7 @@ impl RaftStore {
             reads_format: settings.reads_format,
             expelled: watch::Sender::new(None),
             changing: tokio::sync::Mutex::default(),
+            proposing: tokio::sync::RwLock::default(),
             stood: std::sync::atomic::AtomicU32::default(),
             stop,
             dir: disk.dir,

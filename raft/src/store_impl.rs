@@ -51,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) expelled: watch::Sender<Option<String>>,
     /// Held while this replica changes the group: openraft makes one change at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Shared by every proposal on its way; held alone while this replica hands over: what is written
+    /// meanwhile would be missing where it is needed to be elected.
+    pub(crate) proposing: tokio::sync::RwLock<()>,
     /// How often in a row this replica stood for election in vain, on order.
     pub(crate) stood: AtomicU32,
     /// Tells the listener and the duties to end.
@@ -184,6 +187,10 @@ impl RaftStore {
         &self.inner.changing
     }
 
+    pub(crate) fn proposing(&self) -> &tokio::sync::RwLock<()> {
+        &self.inner.proposing
+    }
+
     pub(crate) fn stood(&self) -> &AtomicU32 {
         &self.inner.stood
     }
@@ -236,6 +243,7 @@ impl RaftStore {
 
     /// Queues a transaction for this replica's proposer.
     pub(crate) async fn propose(&self, bytes: bytes::Bytes, typed: Option<Arc<Txn>>) -> Result<Outcome, Refusal> {
+        let _shared = self.inner.proposing.read().await;
         let (reply, outcome) = oneshot::channel();
         let stopped = || Refusal::Stopped(self.fault());
         self.inner.queue.send(Proposal { bytes, typed, reply }).await.map_err(|_| stopped())?;

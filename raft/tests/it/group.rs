@@ -232,3 +232,33 @@ async fn a_guard_holds_across_replicas() {
     applied(&group.replicas[2].0, store::Revision(version.0 + 1)).await;
     refused(&group.replicas[2].0, put(config("c"), number(3)).require_version(config("c"), version.0)).await;
 }
+
+/// The one that takes over must have all that the others have, so nothing is written meanwhile; nobody
+/// who writes is told anything else than that it is done, or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leadership_is_handed_over_while_everybody_writes() {
+    let group = Group::of(3).await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..6)
+        .map(|n| {
+            let (store, stop) = (group.replicas[n % 3].0.clone(), std::sync::Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut written = 0;
+                while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                    surely(&store, put(config(&format!("c{n}")), number(written))).await;
+                    written += 1;
+                }
+                written
+            })
+        })
+        .collect();
+    for _ in 0..6 {
+        let next = group.follower().await.status().id;
+        group.leader().await.hand_over(next).await.unwrap();
+        group.until(|status| status.leader == Some(next)).await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Release);
+    for writer in writers {
+        assert!(writer.await.unwrap() > 0);
+    }
+}
