@@ -18,10 +18,13 @@ pub(crate) fn log_file(work_dir: &Path) -> PathBuf {
     work_dir.join("data/log/db")
 }
 
-/// A replica's snapshot.
-pub(crate) fn snapshot_file(work_dir: &Path) -> Result<PathBuf> {
-    let mut files = std::fs::read_dir(work_dir.join("data/snapshots"))?;
-    Ok(files.next().context("there is no snapshot")??.path())
+/// A replica's snapshots: the one that counts, and perhaps one that was being written or replaced when
+/// it was killed.
+pub(crate) fn snapshot_files(work_dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = std::fs::read_dir(work_dir.join("data/snapshots"))?;
+    let files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    ensure!(!files.is_empty(), "there is no snapshot");
+    Ok(files)
 }
 
 /// Lets a process write no file beyond so many bytes; `Err` is why that is not possible here.
@@ -44,7 +47,9 @@ pub(crate) fn lose(file: &Path) -> Result<()> {
 /// Flips a byte.
 pub(crate) fn flip(file: &Path, rng: &mut StdRng) -> Result<()> {
     let mut bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-    ensure!(!bytes.is_empty(), "{} is empty", file.display());
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let at = rng.random_range(0..bytes.len());
     bytes[at] ^= 0xff;
     std::fs::write(file, bytes).with_context(|| format!("could not write {}", file.display()))

@@ -204,19 +204,18 @@ impl Nemesis {
         let victim = self.victim(group, false).await?;
         group.kill(victim).await?;
         let folder = group.control_plane(victim)?.work_dir().to_owned();
-        let file = match fault {
-            Fault::DamagedLog => disk::log_file(&folder),
-            _ => disk::snapshot_file(&folder)?,
-        };
-        match fault {
-            Fault::DamagedLog => disk::lose(&file)?,
-            _ => disk::flip(&file, &mut self.rng)?,
+        if fault == Fault::DamagedLog {
+            disk::lose(&disk::log_file(&folder))?;
+        } else {
+            for file in disk::snapshot_files(&folder)? {
+                disk::flip(&file, &mut self.rng)?;
+            }
         }
         group.start(victim)?;
         let ended = group.control_plane(victim)?.process().ended(PATIENCE).await?;
         let said = group.control_plane(victim)?.process().log_tail();
         if ended.success() || !said.contains("is corrupted") {
-            bail!("{}: it ended with {ended} and said\n{said}", file.display());
+            bail!("{fault:?}: it ended with {ended} and said\n{said}");
         }
         clients.write_more(self.writes, "without the damaged replica").await?;
         group.change("remove", victim).await?;
