@@ -124,21 +124,22 @@ impl State {
         for guard in &txn.guards {
             self.check(guard, term)?;
         }
-        let mut next = self.clone();
+        // A copy that is kept makes every change copy what it touches, so only where it may be needed: a
+        // single operation fails before it changes anything.
+        let may_fail = |op: &Op| match op {
+            Op::Put(put) => put.owner.is_some(),
+            Op::PutStatus { .. } => true,
+            Op::Delete(_) => false,
+        };
+        let before = txn.ops.iter().skip(1).any(may_fail).then(|| self.clone());
         let revision = Revision(self.revision.0 + 1);
         let mut changes = BTreeMap::new();
         for op in &txn.ops {
-            match op {
-                Op::Put(put) => next.put(put, at, revision, &mut changes)?,
-                Op::PutStatus { key, status } => {
-                    let before = next.get(key).cloned().ok_or_else(|| GuardFailure::NoTarget(key.clone()))?;
-                    let mut after = (*before).clone();
-                    after.status = Some(status.clone());
-                    after.meta.version = revision.0;
-                    after.meta.modification_time = at;
-                    next.replace(Some(before), Arc::new(after), &mut changes);
+            if let Err(failure) = self.change(op, at, revision, &mut changes) {
+                if let Some(before) = before {
+                    *self = before;
                 }
-                Op::Delete(key) => next.delete(key, &mut changes),
+                return Err(failure);
             }
         }
         let batch = Arc::new(ChangeBatch {
@@ -146,13 +147,34 @@ impl State {
             at,
             changes: changes.into_values().filter(|c| c.before.is_some() || c.after.is_some()).collect(),
         });
-        next.revision = revision;
-        next.recent.push_back(Arc::clone(&batch));
-        if next.recent.len() > RECENT_BATCHES_MAX {
-            next.recent.pop_front();
+        self.revision = revision;
+        self.recent.push_back(Arc::clone(&batch));
+        if self.recent.len() > RECENT_BATCHES_MAX {
+            self.recent.pop_front();
         }
-        *self = next;
         Ok(batch)
+    }
+
+    fn change(
+        &mut self,
+        op: &Op,
+        at: Timestamp,
+        revision: Revision,
+        changes: &mut BTreeMap<Key, Change>,
+    ) -> Result<(), GuardFailure> {
+        match op {
+            Op::Put(put) => self.put(put, at, revision, changes)?,
+            Op::PutStatus { key, status } => {
+                let before = self.get(key).cloned().ok_or_else(|| GuardFailure::NoTarget(key.clone()))?;
+                let mut after = (*before).clone();
+                after.status = Some(status.clone());
+                after.meta.version = revision.0;
+                after.meta.modification_time = at;
+                self.replace(Some(before), Arc::new(after), changes);
+            }
+            Op::Delete(key) => self.delete(key, changes),
+        }
+        Ok(())
     }
 
     fn check(&self, guard: &Guard, term: u64) -> Result<(), GuardFailure> {
@@ -257,5 +279,28 @@ impl State {
                 self.owned.remove(owner);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Labels, Spec, registry};
+
+    use super::*;
+
+    #[test]
+    fn what_fails_at_a_later_operation_changes_nothing() {
+        let spec = || Spec::of("any").unwrap();
+        let [kept, new, missing] = ["kept", "new", "missing"].map(|name| Key::global(registry::CONFIG, name));
+        let mut state = State::new();
+        state.apply(&Txn::new().put(kept.clone(), Labels::new(), spec()), Timestamp::UNIX_EPOCH, 1).unwrap();
+        let mut fails = Txn::new().put(new.clone(), Labels::new(), spec());
+        fails.ops.push(Op::Delete(kept.clone()));
+        fails.ops.push(Op::PutStatus { key: missing.clone(), status: spec() });
+        let failure = state.apply(&fails, Timestamp::UNIX_EPOCH, 1).unwrap_err();
+        assert_eq!(failure, GuardFailure::NoTarget(missing));
+        assert_eq!((state.len(), state.revision()), (1, Revision(1)));
+        assert!(state.get(&kept).is_some() && state.get(&new).is_none());
+        assert_eq!(state.count(registry::CONFIG), 1);
     }
 }
