@@ -36,6 +36,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value> {
         let start = Instant::now();
         let store = RaftStore::open(Settings::new(&folder)).await?;
         restarts.push(start.elapsed());
+        eprintln!("restart of the store: {} ms", start.elapsed().as_millis());
         anyhow::ensure!(store.snapshot().len() == 100_000, "resources are missing");
         store.shutdown().await;
     }
