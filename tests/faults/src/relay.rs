@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 /// How long a caller may take to be found among the processes.
-const LOOK_PAUSE: Duration = Duration::from_millis(1);
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+const LOOKS: u32 = 100;
 
 /// What the wires know. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -47,16 +48,16 @@ impl Switchboard {
     }
 
     /// Waits while nothing passes.
-    async fn passes(&self, from: Option<Place>, to: Place) {
-        let Some(from) = from else { return };
+    async fn passes(&self, from: Place, to: Place) {
         let mut cut = self.cut.subscribe();
         // The sender lives as long as this.
         drop(cut.wait_for(|cut| !cut.contains(&(from, to))).await);
     }
 
     /// The replica whose process owns a connection of this machine; `None` for anybody else.
-    fn owner(&self, of: SocketAddr) -> Option<Place> {
-        let socket = format!("socket:[{}]", socket_inode(of)?);
+    fn owner(&self, from: SocketAddr, to: u16) -> Option<Place> {
+        let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+        let socket = format!("socket:[{}]", socket_inode(&table, from.port(), to)?);
         let processes = self.processes.borrow().clone();
         processes.into_iter().find(|(_, process)| owns(*process, &socket)).map(|(place, _)| place)
     }
@@ -72,7 +73,8 @@ impl Switchboard {
             while let Ok((caller, address)) = listener.accept().await {
                 let board = board.clone();
                 tokio::spawn(async move {
-                    let from = board.caller(address).await;
+                    // Only replicas call. One that is not known in time calls again.
+                    let Some(from) = board.caller(address, advertised).await else { return };
                     board.passes(from, to).await;
                     let Ok(callee) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
                     board.join(caller, callee, from, to).await;
@@ -83,9 +85,9 @@ impl Switchboard {
     }
 
     /// Who calls. A replica that was started just now may not be known yet.
-    async fn caller(&self, address: SocketAddr) -> Option<Place> {
-        for _ in 0..3 {
-            if let Some(place) = self.owner(address) {
+    async fn caller(&self, address: SocketAddr, to: u16) -> Option<Place> {
+        for _ in 0..LOOKS {
+            if let Some(place) = self.owner(address, to) {
                 return Some(place);
             }
             tokio::time::sleep(LOOK_PAUSE).await;
@@ -93,18 +95,14 @@ impl Switchboard {
         None
     }
 
-    async fn join(&self, caller: TcpStream, callee: TcpStream, from: Option<Place>, to: Place) {
+    async fn join(&self, caller: TcpStream, callee: TcpStream, from: Place, to: Place) {
         caller.set_nodelay(true).ok();
         callee.set_nodelay(true).ok();
         let ((caller_in, caller_out), (callee_in, callee_out)) = (caller.into_split(), callee.into_split());
         // When one direction ends, so does the connection.
         tokio::select! {
             () = pump(caller_in, callee_out, || self.passes(from, to)) => {}
-            () = pump(callee_in, caller_out, || async {
-                if let Some(from) = from {
-                    self.passes(Some(to), from).await;
-                }
-            }) => {}
+            () = pump(callee_in, caller_out, || self.passes(to, from)) => {}
         }
     }
 }
@@ -136,12 +134,15 @@ async fn pump<F: Future<Output = ()>>(mut from: OwnedReadHalf, mut to: OwnedWrit
     }
 }
 
-/// The inode of the socket that is bound to an address of loopback.
-fn socket_inode(of: SocketAddr) -> Option<String> {
-    let wanted = format!("0100007F:{:04X}", of.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let row = table.lines().skip(1).find(|row| row.split_whitespace().nth(1) == Some(&wanted))?;
-    row.split_whitespace().nth(9).map(str::to_owned)
+/// The inode of the socket that is connected from one port of loopback to another. One that is closed
+/// may have had the same port, to somewhere else.
+fn socket_inode(table: &str, from: u16, to: u16) -> Option<&str> {
+    let [from, to] = [from, to].map(|port| format!("0100007F:{port:04X}"));
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.into_iter().find_map(|row| match row[..] {
+        [_, local, remote, _, _, _, _, _, _, inode, ..] if local == from && remote == to => Some(inode),
+        _ => None,
+    })
 }
 
 /// Whether a process has a socket open.
@@ -189,6 +190,16 @@ mod tests {
             caller.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"again");
         }
+    }
+
+    #[test]
+    fn a_caller_is_found_among_sockets_that_had_its_port() {
+        let table = "sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode\n\
+                     0: 0100007F:9C40 0100007F:1631 06 0:0 03:0 0 0 0 0 3 0\n\
+                     1: 0100007F:1632 0100007F:9C40 01 0:0 00:0 0 0 0 8 1 0\n\
+                     2: 0100007F:9C40 0100007F:1632 01 0:0 00:0 0 0 0 7 1 0\n";
+        assert_eq!(socket_inode(table, 40000, 5682), Some("7"));
+        assert_eq!(socket_inode(table, 40001, 5682), None);
     }
 
     #[tokio::test]
