@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::num::NonZero;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,14 +229,14 @@ fn write_frame<T: Serialize>(out: &mut impl Write, value: &T) -> io::Result<()> 
     out.write_all(&record)
 }
 
-/// Reads and checks a snapshot file.
+/// Reads and checks a snapshot file, on so many threads.
 ///
 /// # Errors
 /// A [`CodecError`] as [`io::ErrorKind::InvalidData`], or the disk's.
-pub(crate) fn read(file: &SnapshotFile, keys: &Keyring) -> io::Result<Contents> {
+pub(crate) fn read_on(file: &SnapshotFile, keys: &Keyring, threads: usize) -> io::Result<Contents> {
     let length = usize::try_from(file.len()?).map_err(|_| invalid(CodecError::TooLarge))?;
     let bytes = file.read_chunk(0, length)?;
-    parse(&bytes, keys).map_err(|error| {
+    parse(&bytes, keys, threads).map_err(|error| {
         let error = match error {
             CodecError::Corrupted(what) => CodecError::Corrupted(format!("{}: {what}", file.path.display())),
             error => error,
@@ -246,7 +245,7 @@ pub(crate) fn read(file: &SnapshotFile, keys: &Keyring) -> io::Result<Contents> 
     })
 }
 
-fn parse(bytes: &[u8], keys: &Keyring) -> Result<Contents, CodecError> {
+fn parse(bytes: &[u8], keys: &Keyring, threads: usize) -> Result<Contents, CodecError> {
     let short = || CodecError::Corrupted("snapshot is cut off".to_owned());
     let (bytes, digest) = bytes.split_last_chunk::<8>().ok_or_else(short)?;
     let mut frames = bytes.strip_prefix(MAGIC).ok_or_else(|| CodecError::Corrupted("no snapshot".to_owned()))?;
@@ -268,7 +267,7 @@ fn parse(bytes: &[u8], keys: &Keyring) -> Result<Contents, CodecError> {
     while let Some(frame) = next()? {
         records.push(frame);
     }
-    let resources = resources(&records, keys)?;
+    let resources = resources(&records, keys, threads)?;
     if resources.len() as u64 != header.resources {
         return Err(CodecError::Corrupted("resources are missing".to_owned()));
     }
@@ -282,13 +281,23 @@ fn parse(bytes: &[u8], keys: &Keyring) -> Result<Contents, CodecError> {
     })
 }
 
-/// Decodes resources on all processors: that is most of the time that a restart takes.
-fn resources(records: &[&[u8]], keys: &Keyring) -> Result<Vec<Resource>, CodecError> {
+/// [`read_on`] one thread: others want the rest of the processors.
+///
+/// # Errors
+/// See [`read_on`].
+pub(crate) fn read(file: &SnapshotFile, keys: &Keyring) -> io::Result<Contents> {
+    read_on(file, keys, 1)
+}
+
+/// Decodes resources: most of the time that a restart takes.
+fn resources(records: &[&[u8]], keys: &Keyring, threads: usize) -> Result<Vec<Resource>, CodecError> {
     let decode = |records: &[&[u8]]| -> Result<Vec<Resource>, CodecError> {
         records.iter().map(|record| codec::decode::<ResourceRecord>(record)?.resource(keys)).collect()
     };
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = records.len().div_ceil(processors).max(SHARE_MIN);
+    let share = records.len().div_ceil(threads).max(SHARE_MIN);
+    if share >= records.len() {
+        return decode(records);
+    }
     std::thread::scope(|scope| {
         let shares: Vec<_> = records.chunks(share).map(|records| scope.spawn(move || decode(records))).collect();
         let mut all = Vec::with_capacity(records.len());
@@ -345,7 +354,9 @@ mod tests {
         let keys = Keyring::generate();
         let snapshots = SnapshotDir::open(dir.path().to_owned()).unwrap();
         let written = contents(3 * SHARE_MIN as u64 + 1);
-        same(&read(&snapshots.write(&written.meta, &written.state, &keys).unwrap(), &keys).unwrap(), &written);
+        let file = snapshots.write(&written.meta, &written.state, &keys).unwrap();
+        same(&read(&file, &keys).unwrap(), &written);
+        same(&read_on(&file, &keys, 2).unwrap(), &written);
     }
 
     #[test]
@@ -371,8 +382,8 @@ mod tests {
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 0x40;
-            assert!(parse(&bad, &keys).is_err(), "byte {at}");
-            assert!(parse(&bytes[..at], &keys).is_err(), "cut at {at}");
+            assert!(parse(&bad, &keys, 1).is_err(), "byte {at}");
+            assert!(parse(&bytes[..at], &keys, 1).is_err(), "cut at {at}");
         }
     }
 

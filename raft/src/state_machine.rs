@@ -4,6 +4,7 @@
 //! writers wait for it. Snapshots are built from a clone of the state, which shares everything.
 
 use std::io;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::RaftStateMachine;
@@ -42,7 +43,9 @@ impl StateMachine {
         let (state, meta, current) = match snapshots.newest()? {
             None => (State::new(), SnapshotMeta::default(), None),
             Some(file) => {
-                let Contents { meta, state } = snapshot::read(&file, &keys.current())?;
+                // Nothing is served yet, so all processors are free for it.
+                let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+                let Contents { meta, state } = snapshot::read_on(&file, &keys.current(), threads)?;
                 (state, meta.clone(), Some((meta, file)))
             }
         };
