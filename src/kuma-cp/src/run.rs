@@ -46,13 +46,14 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     }
     tracing::info!(version = VERSION, config = %settings.tree.masked(), "starting");
     let metrics = install_metrics(&settings)?;
+    let keys = if crate::store::is_new(&settings.store) { defaults::Keys::ahead() } else { defaults::Keys::default() };
     let open = crate::store::open(&settings.store).await?;
     let mut parts = Parts { instance_id: instance_id(), ..Parts::default() };
     let default_resources = parts.readiness.register("default resources");
     let proxies = start_proxies(&settings, &open.store, &parts)?;
     let servers = bind(&settings, &open, proxies.as_ref(), &mut parts).await?;
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
-    start_duties(&settings, &open.store, &parts, default_resources)?;
+    start_duties(&settings, &open.store, &parts, keys, default_resources)?;
     if let Some(replica) = open.replica() {
         let (of_proxies, stop) = (parts.of_proxies.clone(), parts.drain.clone());
         parts.tasks.spawn(note::run(replica, proxies.clone(), of_proxies, settings.store.spreads_proxies(), stop));
@@ -265,9 +266,15 @@ fn start_proxies(settings: &Settings, store: &Arc<dyn Store>, parts: &Parts) -> 
     proxies.map(Some).context("could not start the actors of proxies")
 }
 
-fn start_duties(settings: &Arc<Settings>, store: &Arc<dyn Store>, parts: &Parts, ready: Part) -> Result<()> {
+fn start_duties(
+    settings: &Arc<Settings>,
+    store: &Arc<dyn Store>,
+    parts: &Parts,
+    keys: defaults::Keys,
+    ready: Part,
+) -> Result<()> {
     let stop = parts.drain.clone();
-    parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), ready, stop.clone()));
+    parts.tasks.spawn(defaults::run(Arc::clone(store), Arc::clone(settings), keys, ready, stop.clone()));
     parts.tasks.spawn(vitals::run(Arc::clone(store), parts.instance_id.clone(), stop.clone()));
     parts.tasks.spawn(actors::duties::run(Arc::clone(store), settings.duties()?, stop));
     Ok(())

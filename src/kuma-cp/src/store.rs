@@ -24,6 +24,14 @@ pub(crate) struct OpenStore {
     pub(crate) group: Option<Arc<dyn Group>>,
 }
 
+/// Whether a process with these settings finds an empty store of its own.
+pub(crate) fn is_new(settings: &StoreSettings) -> bool {
+    match settings {
+        StoreSettings::Memory => true,
+        StoreSettings::Raft { data_dir, join, peers, .. } => join.is_empty() && peers.is_empty() && !data_dir.exists(),
+    }
+}
+
 /// Opens the store that is configured.
 ///
 /// # Errors

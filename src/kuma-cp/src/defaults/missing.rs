@@ -1,7 +1,8 @@
 //! Which default resources a state lacks, ready to be written.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow};
-use identity::RsaPrivateKey;
 use identity::token::{DEFAULT_VALIDITY_HOURS, KeyRing, SigningKey, UserClaims, issue, latest_signing_key};
 use identity::user::ADMIN;
 use identity::x509::{Subject as Authority, generate_authority};
@@ -16,6 +17,7 @@ use model::registry::{CONFIG, GLOBAL_SECRET, HOSTNAME_GENERATOR, MESH, SECRET, Z
 use model::{Key, Labels, Spec, Timestamp};
 use store::{Put, State, StatusChange};
 
+use super::keys::Keys;
 use crate::settings::{Mode, Settings};
 
 /// The resource that holds the id of the whole control plane.
@@ -27,8 +29,8 @@ const DEFAULT_MESH: &str = "default";
 const KEYS_AT_A_TIME: usize = 8;
 
 /// What is missing of that which nobody needs at once: the key of zone tokens.
-pub(super) fn that_may_wait(state: &State, settings: &Settings) -> Result<Vec<Put>> {
-    let mut missing = Missing { state, site: settings.site(), puts: Vec::new(), keys: Vec::new() };
+pub(super) fn that_may_wait(state: &State, settings: &Settings, ahead: &Arc<Keys>) -> Result<Vec<Put>> {
+    let mut missing = Missing::of(state, settings, ahead);
     if !settings.is_federated_zone() {
         missing.zone_key();
     }
@@ -36,8 +38,8 @@ pub(super) fn that_may_wait(state: &State, settings: &Settings) -> Result<Vec<Pu
 }
 
 /// What is missing of everything else.
-pub(super) fn that_is_needed(state: &State, settings: &Settings) -> Result<Vec<Put>> {
-    let mut missing = Missing { state, site: settings.site(), puts: Vec::new(), keys: Vec::new() };
+pub(super) fn that_is_needed(state: &State, settings: &Settings, ahead: &Arc<Keys>) -> Result<Vec<Put>> {
+    let mut missing = Missing::of(state, settings, ahead);
     let is_global = settings.mode == Mode::Global;
     let federated = settings.is_federated_zone();
     if !is_global {
@@ -94,12 +96,17 @@ fn put(key: Key, labels: Labels, spec: Spec, owner: Option<Key>) -> Put {
 
 struct Missing<'a> {
     state: &'a State,
+    ahead: Arc<Keys>,
     site: Site,
     puts: Vec<Put>,
     keys: Vec<MakeKey>,
 }
 
-impl Missing<'_> {
+impl<'a> Missing<'a> {
+    fn of(state: &'a State, settings: &Settings, ahead: &Arc<Keys>) -> Self {
+        Self { state, ahead: Arc::clone(ahead), site: settings.site(), puts: Vec::new(), keys: Vec::new() }
+    }
+
     /// Adds a resource without labels, unless it is there.
     fn put(&mut self, key: Key, spec: impl FnOnce() -> Result<Spec>) -> Result<()> {
         if self.state.get(&key).is_none() {
@@ -152,15 +159,15 @@ impl Missing<'_> {
         let ring = KeyRing::dataplane(&mesh.name);
         let secrets = self.state.in_mesh(SECRET, &mesh.name).map(|secret| &**secret);
         if latest_signing_key(&ring, secrets).is_err_and(|e| e.is_not_found()) {
-            let (key, owner) = (ring.secret("1"), mesh.clone());
-            self.keys.push(Box::new(move || Ok(vec![new_signing_key(key, Some(owner))?.0])));
+            let (key, owner, ahead) = (ring.secret("1"), mesh.clone(), Arc::clone(&self.ahead));
+            self.keys.push(Box::new(move || Ok(vec![new_signing_key(key, Some(owner), &ahead)?.0])));
         }
     }
 
     fn zone_key(&mut self) {
         if matches!(self.newest_key(&KeyRing::Zone), Ok(None)) {
-            let key = KeyRing::Zone.secret("1");
-            self.keys.push(Box::new(move || Ok(vec![new_signing_key(key, None)?.0])));
+            let (key, ahead) = (KeyRing::Zone.secret("1"), Arc::clone(&self.ahead));
+            self.keys.push(Box::new(move || Ok(vec![new_signing_key(key, None, &ahead)?.0])));
         }
     }
 
@@ -172,9 +179,9 @@ impl Missing<'_> {
             Ok(Some(key)) if lacks_token => self.puts.push(admin_token(token, &key)?),
             Ok(Some(_)) | Err(Unreadable) => {}
             Ok(None) => {
-                let secret = KeyRing::User.secret("1");
+                let (secret, ahead) = (KeyRing::User.secret("1"), Arc::clone(&self.ahead));
                 self.keys.push(Box::new(move || {
-                    let (written, key) = new_signing_key(secret, None)?;
+                    let (written, key) = new_signing_key(secret, None, &ahead)?;
                     let token = lacks_token.then(|| admin_token(token, &key)).transpose()?;
                     Ok(std::iter::once(written).chain(token).collect())
                 }));
@@ -200,8 +207,8 @@ impl Missing<'_> {
 struct Unreadable;
 
 /// A new signing key with the number 1, and the secret that holds it.
-fn new_signing_key(secret: Key, owner: Option<Key>) -> Result<(Put, SigningKey)> {
-    let key = RsaPrivateKey::generate()?;
+fn new_signing_key(secret: Key, owner: Option<Key>, ahead: &Keys) -> Result<(Put, SigningKey)> {
+    let key = ahead.take()?;
     let spec = Spec::of(Secret::new(key.to_pem()?))?;
     Ok((put(secret, Labels::new(), spec, owner), SigningKey { id: "1".to_owned(), key }))
 }

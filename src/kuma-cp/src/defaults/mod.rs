@@ -3,8 +3,10 @@
 //!
 //! All that is missing is written in one transaction that demands that it is still missing.
 
+mod keys;
 mod missing;
 
+pub(crate) use keys::Keys;
 pub(crate) use missing::CLUSTER_ID;
 
 use std::sync::Arc;
@@ -23,8 +25,16 @@ use crate::settings::{Mode, Settings};
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Ensures the default resources each time this replica becomes the leader, until `stop`. `ready` is
-/// set once they are there; a replica that does not lead waits for the first data of the leader.
-pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: Part, stop: CancellationToken) {
+/// set once they are there; a replica that does not lead waits for the first data of the leader. Keys
+/// that were begun with `ahead` are used first.
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    settings: Arc<Settings>,
+    ahead: Keys,
+    ready: Part,
+    stop: CancellationToken,
+) {
+    let ahead = Arc::new(ahead);
     if settings.skip_tenant_resources {
         ready.set(true);
         return;
@@ -35,7 +45,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: P
     loop {
         let now = *leadership.borrow_and_update();
         let failed = now.leads && done_in_term != Some(now.term) && {
-            match ensure(&store, &settings, now, &ready).await {
+            match ensure(&store, &settings, &ahead, now, &ready).await {
                 Ok(created) => {
                     tracing::info!(created, term = now.term, "default resources are there");
                     done_in_term = Some(now.term);
@@ -72,6 +82,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, settings: Arc<Settings>, ready: P
 async fn ensure(
     store: &Arc<dyn Store>,
     settings: &Arc<Settings>,
+    ahead: &Arc<Keys>,
     leadership: Leadership,
     ready: &Part,
 ) -> Result<usize> {
@@ -80,22 +91,23 @@ async fn ensure(
         tracing::info!(%zone, "zone is not this one and is deleted: it was renamed");
         txn = txn.delete(zone);
     }
-    let needed = write(store, settings, txn, missing::that_is_needed).await?;
+    let needed = write(store, settings, ahead, txn, missing::that_is_needed).await?;
     ready.set(true);
     let txn = Txn::new().require_term(leadership.term);
-    Ok(needed + write(store, settings, txn, missing::that_may_wait).await?)
+    Ok(needed + write(store, settings, ahead, txn, missing::that_may_wait).await?)
 }
 
 /// Adds what is missing to a transaction and commits it; how many resources that were.
 async fn write(
     store: &Arc<dyn Store>,
     settings: &Arc<Settings>,
+    ahead: &Arc<Keys>,
     mut txn: Txn,
-    missing: fn(&State, &Settings) -> Result<Vec<Put>>,
+    missing: fn(&State, &Settings, &Arc<Keys>) -> Result<Vec<Put>>,
 ) -> Result<usize> {
-    let (state, settings) = (store.snapshot(), Arc::clone(settings));
+    let (state, settings, ahead) = (store.snapshot(), Arc::clone(settings), Arc::clone(ahead));
     // An RSA key takes a good part of a second to make.
-    let puts = tokio::task::spawn_blocking(move || missing(&state, &settings)).await??;
+    let puts = tokio::task::spawn_blocking(move || missing(&state, &settings, &ahead)).await??;
     if puts.is_empty() && txn.is_empty() {
         return Ok(0);
     }
@@ -131,7 +143,7 @@ mod tests {
         let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let settings = Arc::new(load(None, &variable).unwrap().settings);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
+        ensure(&store, &settings, &Arc::default(), Leadership { term: 1, leads: true }, &part()).await.unwrap();
         (store, settings)
     }
 
@@ -164,7 +176,8 @@ mod tests {
         );
         assert_eq!(state.count(MESH_TIMEOUT), 2);
         assert_eq!(state.count(HOSTNAME_GENERATOR), 2);
-        let again = ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
+        let again =
+            ensure(&store, &settings, &Arc::default(), Leadership { term: 1, leads: true }, &part()).await.unwrap();
         assert_eq!(again, 0, "nothing is created twice");
     }
 
@@ -190,7 +203,7 @@ mod tests {
         let (store, _) = ensured(&[]).await;
         let variable = |name: &str| (name == "KUMA_MULTIZONE_ZONE_NAME").then(|| "east".to_owned());
         let settings = Arc::new(load(None, &variable).unwrap().settings);
-        ensure(&store, &settings, Leadership { term: 1, leads: true }, &part()).await.unwrap();
+        ensure(&store, &settings, &Arc::default(), Leadership { term: 1, leads: true }, &part()).await.unwrap();
         assert_eq!(names(&store.snapshot(), ZONE), ["east".to_owned()].into());
     }
 
@@ -207,7 +220,7 @@ mod tests {
         let mut readiness = crate::readiness::Readiness::default();
         let part = readiness.register("default resources");
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(Arc::clone(&store), settings, part, stop.clone()));
+        let running = tokio::spawn(run(Arc::clone(&store), settings, Keys::default(), part, stop.clone()));
         let ready = async {
             while !readiness.missing().is_empty() {
                 tokio::task::yield_now().await;
