@@ -5,46 +5,65 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use model::kinds::dataplane_insight::DataplaneInsight;
+use model::kinds::dataplane_insight::{DataplaneInsight, DiscoverySubscription};
 use model::registry::{DATAPLANE, DATAPLANE_INSIGHT};
 use model::{Key, Resource, Spec, Timestamp};
 
 use super::pass::Pass;
 use super::settings::DutySettings;
 
-/// The generation of each open subscription, and since when it has not moved.
+/// Signs of life of the control planes that hold subscriptions.
 #[derive(Clone, Debug, Default)]
-pub struct Pulses(BTreeMap<(Key, String), (u32, Timestamp)>);
+pub struct Pulses {
+    /// The generation of each open subscription.
+    generations: BTreeMap<(Key, String), u32>,
+    /// When a subscription of a control plane instance was last seen to move, or to be new.
+    seen: BTreeMap<String, Timestamp>,
+}
 
-/// Closes subscriptions whose generation has not moved for the idle timeout: the control plane that
-/// held them is gone. A living one moves it twice in that time.
+impl Pulses {
+    /// Looks at an open subscription at the time `now`.
+    fn look(&mut self, insight: &Key, open: &DiscoverySubscription, now: Timestamp) {
+        let place = (insight.clone(), open.id.clone());
+        if self.generations.insert(place, open.generation) != Some(open.generation) {
+            self.seen.insert(open.control_plane_instance_id.clone(), now);
+        }
+    }
+
+    /// When its control plane was last seen to live.
+    fn last(&self, open: &DiscoverySubscription) -> Timestamp {
+        self.seen.get(&open.control_plane_instance_id).copied().unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Closes subscriptions of a control plane none of whose subscriptions moved for the idle timeout: it is
+/// gone. A living one moves some of them twice in that time, and closes itself what has ended.
 pub fn close_dead(pass: &mut Pass, settings: &DutySettings, pulses: &mut Pulses) {
     let insights: Vec<_> = pass.state().of_kind(DATAPLANE_INSIGHT).cloned().collect();
-    let mut seen = BTreeMap::new();
+    for resource in &insights {
+        let open = resource.spec::<DataplaneInsight>().map_or(&[][..], |insight| &insight.subscriptions);
+        open.iter().filter(|s| s.is_online()).for_each(|open| pulses.look(&resource.key, open, pass.now()));
+    }
+    let former = std::mem::take(&mut pulses.generations);
     for resource in &insights {
         let Some(insight) = resource.spec::<DataplaneInsight>() else { continue };
         let mut closed = insight.clone();
         let mut changed = false;
         for subscription in closed.subscriptions.iter_mut().filter(|s| s.is_online()) {
-            let place = (resource.key.clone(), subscription.id.clone());
-            let pulse = match pulses.0.get(&place) {
-                Some((generation, since)) if *generation == subscription.generation => (*generation, *since),
-                _ => (subscription.generation, pass.now()),
-            };
-            let end = after(pulse.1, settings.dataplane_idle_timeout);
+            let end = after(pulses.last(subscription), settings.dataplane_idle_timeout);
             if end <= pass.now() {
                 subscription.disconnect_time = Some(pass.now().into());
                 changed = true;
             } else {
                 pass.wake_at(end);
-                seen.insert(place, pulse);
+                let place = (resource.key.clone(), subscription.id.clone());
+                pulses.generations.extend(former.get(&place).map(|generation| (place, *generation)));
             }
         }
         if changed {
             write(pass, resource, closed);
         }
     }
-    pulses.0 = seen;
 }
 
 /// Sees that proxies that came or left since the last pass are looked at in time.
@@ -53,7 +72,7 @@ pub fn watch(pass: &mut Pass, settings: &DutySettings, pulses: &mut Pulses) {
         let Some(resource) = pass.state().get(&key).cloned() else { continue };
         let subscriptions = resource.spec::<DataplaneInsight>().map_or(&[][..], |insight| &insight.subscriptions);
         for open in subscriptions.iter().filter(|s| s.is_online()) {
-            pulses.0.insert((key.clone(), open.id.clone()), (open.generation, pass.now()));
+            pulses.look(&key, open, pass.now());
             pass.wake_at(after(pass.now(), settings.dataplane_idle_timeout));
         }
     }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use model::kinds::dataplane_insight::DataplaneInsight;
 use model::kinds::mesh_identity::{MeshIdentity, MeshIdentityStatus};
 use model::kinds::mesh_service::{MeshService, MeshServiceStatus, ServiceState, TlsStatus};
 use model::kinds::mesh_trust::MeshTrust;
-use model::registry::{DATAPLANE, HOSTNAME_GENERATOR, MESH, MESH_IDENTITY, MESH_SERVICE, MESH_TRUST, SECRET, WORKLOAD};
+use model::registry::{
+    DATAPLANE, DATAPLANE_INSIGHT, HOSTNAME_GENERATOR, MESH, MESH_IDENTITY, MESH_SERVICE, MESH_TRUST, SECRET, WORKLOAD,
+};
 use model::{Key, Kind, Labels, Resource, Spec, Timestamp};
 use serde_json::{Value, json};
-use store::{Event, KindFilter, MemoryStore, Store, Txn};
+use store::{Event, KindFilter, MemoryStore, State, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
-use super::{DutySettings, run};
+use super::{DutySettings, Focus, Index, Memory, Pass, keep_all, run};
 
 mod incremental;
 
@@ -215,4 +218,38 @@ async fn two_services_never_share_a_hostname() {
         (condition.reason.as_str(), condition.message.as_str()),
         ("Collision", "Hostname collision with MeshService: b")
     );
+}
+
+#[test]
+fn subscriptions_of_a_control_plane_are_closed_together_when_none_moves() {
+    let settings = DutySettings::default();
+    let subscription = |instance: &str, generation: u32| json!({"id": "s", "controlPlaneInstanceId": instance, "connectTime": "2020-01-01T00:00:00Z", "generation": generation});
+    let mut state = State::new();
+    let put = |state: &mut State, name: &str, instance: &str, generation: u32| {
+        let spec =
+            DATAPLANE_INSIGHT.codec.admit(json!({"subscriptions": [subscription(instance, generation)]})).unwrap();
+        let txn = Txn::new().put(Key::new(DATAPLANE_INSIGHT, "default", name), Labels::new(), spec);
+        state.apply(&txn, Timestamp::UNIX_EPOCH, 1).unwrap();
+    };
+    for (name, instance) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")] {
+        put(&mut state, name, instance, 0);
+    }
+    let mut memory = Memory::default();
+    let mut pass = |state: &mut State, second: i64| {
+        let mut focus = Focus::default();
+        let index = Index::of(state, &settings, &mut focus);
+        let now = Timestamp::from_second(second).unwrap();
+        let mut pass = Pass::new(Arc::new(state.clone()), index, Focus::default(), now);
+        keep_all(&mut pass, true, &settings, &mut memory);
+        let online = |r: &&Arc<Resource>| r.spec::<DataplaneInsight>().is_some_and(DataplaneInsight::is_online);
+        *state = pass.state().clone();
+        state.of_kind(DATAPLANE_INSIGHT).filter(online).map(|r| r.key.name.to_string()).collect::<Vec<_>>()
+    };
+    let start = 1_600_000_000;
+    assert_eq!(pass(&mut state, start), ["a1", "a2", "b1", "b2"]);
+    // One subscription of the first moves, none of the second.
+    put(&mut state, "a1", "a", 1);
+    assert_eq!(pass(&mut state, start + 200), ["a1", "a2", "b1", "b2"]);
+    assert_eq!(pass(&mut state, start + 301), ["a1", "a2"]);
+    assert_eq!(pass(&mut state, start + 501), [""; 0]);
 }

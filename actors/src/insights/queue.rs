@@ -15,6 +15,9 @@ pub(super) enum Due {
     Soon,
 }
 
+/// How many streams show that this control plane lives: one would do, but its Dataplane may go.
+const GROWING_MAX: usize = 16;
+
 /// All streams of this process, each as it is now.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -31,11 +34,6 @@ struct Noted {
 }
 
 impl Queue {
-    /// How many streams there are.
-    pub(super) fn len(&self) -> usize {
-        self.streams.len()
-    }
-
     /// How urgent the most urgent is. It may have been written meanwhile.
     pub(super) fn most_urgent(&self) -> Due {
         match (self.soon.is_empty(), self.later.is_empty()) {
@@ -59,13 +57,14 @@ impl Queue {
         self.raise(number, due);
     }
 
-    /// All streams show that they live.
+    /// Some streams show that the control plane lives; the leader takes them for all.
     pub(super) fn grow(&mut self) {
-        for (number, noted) in &mut self.streams {
+        let open = self.streams.iter_mut().filter(|(_, noted)| noted.connection.disconnect_time.is_none());
+        for (number, noted) in open.take(GROWING_MAX) {
             noted.connection.generation = noted.connection.generation.wrapping_add(1);
-            if noted.due == Due::No {
-                noted.due = Due::Later;
-                self.later.push_back(*number);
+            if noted.due < Due::Soon {
+                noted.due = Due::Soon;
+                self.soon.push_back(*number);
             }
         }
     }
@@ -137,13 +136,22 @@ mod tests {
     fn what_is_urgent_comes_first_and_nobody_starves() {
         let mut queue = queue(1..5);
         queue.take(Due::Soon, 10);
-        queue.grow();
+        (1..5).for_each(|number| queue.note(number, |_| Due::Later));
         queue.note(4, |_| Due::Soon);
         assert_eq!(numbers(&queue.take(Due::Soon, 10)), [4]);
         assert_eq!(numbers(&queue.take(Due::Later, 2)), [1, 2]);
         queue.note(1, |_| Due::Later);
         assert_eq!(numbers(&queue.take(Due::Later, 1)), [3]);
         assert_eq!(numbers(&queue.take(Due::Later, 9)), [1]);
+    }
+
+    #[test]
+    fn some_streams_show_life_for_all() {
+        let mut queue = queue(1..100);
+        queue.take(Due::Later, 1000);
+        queue.grow();
+        let taken = queue.take(Due::Soon, 1000);
+        assert_eq!((taken.len(), taken[0].generation), (GROWING_MAX, 1));
     }
 
     #[test]
@@ -154,7 +162,7 @@ mod tests {
             Due::Soon
         });
         let taken = queue.take(Due::Soon, 9);
-        assert_eq!((taken.len(), queue.len()), (2, 1));
+        assert_eq!((taken.len(), queue.streams.len()), (2, 1));
         queue.put(taken[0].clone());
         assert_eq!(numbers(&queue.take(Due::Soon, 9)), [1]);
     }

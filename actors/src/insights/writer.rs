@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::Connection;
 use super::queue::Due;
 use super::transaction::transaction;
-use super::{Connection, Insights};
 use crate::shared::Shared;
 
 /// How many insights one transaction writes.
@@ -52,12 +52,13 @@ pub(crate) async fn write(shared: Arc<Shared>) {
             () = at(later_at) => {
                 let written = flush(&shared, Due::Later).await;
                 let is_left = shared.insights.queue().most_urgent() >= Due::Later;
-                later_at = is_left.then(|| Instant::now() + pause(&shared.insights, written, growth));
+                later_at = is_left.then(|| Instant::now() + PACE * u32::try_from(written).unwrap_or(u32::MAX));
             }
             () = sleep_until(grow_at) => {
                 grow_at += growth;
                 shared.insights.queue().grow();
-                later_at.get_or_insert_with(Instant::now);
+                // Before counters that wait their turn.
+                soon_at.get_or_insert_with(Instant::now);
             }
             () = shared.last_write.cancelled() => break,
         }
@@ -72,13 +73,6 @@ async fn at(instant: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// How long to wait after so many insights were written: all must show that they live in time.
-fn pause(insights: &Insights, written: usize, growth: Duration) -> Duration {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let in_time = growth / 2 / count(insights.queue().len()).max(1);
-    PACE.min(in_time) * count(written)
 }
 
 /// Writes a batch of what is at least as urgent as `due`; how many insights it has. A batch that failed

@@ -169,6 +169,9 @@ async fn a_new_authority_changes_certificates_and_nothing_else() {
     });
     let _accepting = AbortOnDropHandle::new(accepting);
     world.until(|control_plane| control_plane.proxies().iter().any(|proxy| proxy.answered.is_some())).await;
+    // The service counts the proxy once its insight is written.
+    let connected = |state: &State| Some(of_service(state)?.status::<MeshServiceStatus>()?.dataplane_proxies.connected);
+    world.until_stored(|state| connected(state) == Some(1)).await;
     world.control_plane.settled(None).await;
     while got.try_recv().is_ok() {}
     let mut services = world.store.watch(Some(world.store.snapshot().revision()), KindFilter::Only(vec![MESH_SERVICE]));
