@@ -38,6 +38,7 @@ impl RaftStore {
             }),
             Request::Join { secret } => self.answer_join(&secret),
             Request::Vitals(told) => Ok(self.answer_vitals(&told)),
+            Request::Question(question) => Ok(self.answer_question(&question).await),
             Request::Presence => {
                 Ok(Reply::Presence(if self.dir().admitted() { Presence::Member } else { Presence::Joining }))
             }

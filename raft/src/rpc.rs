@@ -60,6 +60,8 @@ pub(crate) enum Request {
         generation: u64,
         secret: [u8; 32],
     },
+    /// Something that control planes ask each other, as JSON. Since format 2.
+    Question(ByteBuf),
 }
 
 /// A change of the group.
@@ -108,6 +110,8 @@ pub(crate) enum Reply {
     Vitals(ByteBuf),
     /// Since format 2.
     Presence(Presence),
+    /// To a question, as JSON. Since format 2.
+    Answer(ByteBuf),
 }
 
 /// Whether a replica is in a group.
@@ -188,6 +192,7 @@ impl Request {
         match self {
             Self::Vitals(_)
             | Self::Presence
+            | Self::Question(_)
             | Self::Secret { .. }
             | Self::Change(Change::RotateSecret | Change::Replace { .. }) => 2,
             Self::Append { .. }
@@ -253,7 +258,7 @@ impl AppendReply {
 impl Reply {
     /// The oldest format that can express it.
     pub(crate) fn format(&self) -> u8 {
-        if matches!(self, Self::Vitals(_) | Self::Presence(_)) { 2 } else { FORMAT_OLDEST }
+        if matches!(self, Self::Vitals(_) | Self::Presence(_) | Self::Answer(_)) { 2 } else { FORMAT_OLDEST }
     }
 
     pub(crate) fn vote(response: &VoteResponse<ReplicaId>) -> Self {

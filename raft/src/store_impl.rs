@@ -101,6 +101,8 @@ impl RaftStore {
     /// of the store is dropped.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
+        // It may hold this store.
+        self.inner.heard.questions.set(None);
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "replica did not stop in order");
         }

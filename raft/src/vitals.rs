@@ -14,6 +14,7 @@ use crate::RaftStore;
 use crate::codec::FORMAT_OLDEST;
 use crate::latency::Percentiles;
 use crate::peers::CallError;
+use crate::questions::Questions;
 use crate::rpc::{Reply, Request};
 use crate::status::Role;
 use crate::types::ReplicaId;
@@ -68,6 +69,7 @@ pub struct Pulse {
 pub(crate) struct Heard {
     others: Mutex<BTreeMap<ReplicaId, (Instant, Vitals)>>,
     note: Mutex<serde_json::Value>,
+    pub(crate) questions: Questions,
 }
 
 impl Heard {

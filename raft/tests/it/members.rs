@@ -212,3 +212,20 @@ async fn replicas_go_on_with_renewed_certificates_when_the_first_ones_have_ended
     }
     assert!(group.replicas[0].0.pulses().await.iter().any(|pulse| pulse.vitals.is_ok()));
 }
+
+/// Control planes ask each other what this crate does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_reach_every_other_replica_and_who_is_silent_is_named() {
+    let group = Group::of(3).await;
+    let [(first, _), (second, _), (third, _)] = &group.replicas[..] else { panic!("three") };
+    let id = second.status().id;
+    second.respond(std::sync::Arc::new(move |question| Box::pin(async move { serde_json::json!([id, question]) })));
+    let question = serde_json::json!({"what": 1});
+    let said = futures::future::join_all(first.ask_others(&question, PATIENCE)).await;
+    let of = |id: u64| said.iter().find(|said| said.id == id).map(|said| said.answer.clone()).unwrap();
+    assert_eq!((said.len(), of(id)), (2, Ok(serde_json::json!([id, question]))));
+    assert_eq!(of(third.status().id), Err("it serves no proxies".to_owned()));
+    third.shutdown().await;
+    let said = futures::future::join_all(first.ask_others(&question, PATIENCE)).await;
+    assert_eq!(said.iter().filter(|said| said.answer.is_ok()).map(|said| said.id).collect::<Vec<_>>(), [id]);
+}

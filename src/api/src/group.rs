@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::propagation::{Asked, Told};
+
 /// The group, as one of its replicas sees it.
 pub trait Group: Send + Sync + 'static {
     /// What this replica knows of itself and the others.
@@ -21,12 +23,27 @@ pub trait Group: Send + Sync + 'static {
     /// How every replica does, the others asked now.
     fn vitals(&self) -> BoxFuture<'static, Vec<ReplicaVitals>>;
 
+    /// Asks the other replicas who of their proxies has what, each for `patience` at most. Each answer
+    /// comes by itself.
+    fn ask(&self, asked: Asked, patience: Duration) -> Vec<BoxFuture<'static, OtherTold>>;
+
     /// Makes the resources what they are in a backup, in one transaction.
     fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>>;
 
     /// A file with everything, from a state that holds every acknowledged write; its secrets are
     /// sealed. Nobody else knows the file: it is gone when it is closed.
     fn backup(&self) -> BoxFuture<'static, Result<tokio::fs::File, GroupError>>;
+}
+
+/// What another replica told of its proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherTold {
+    /// Its identity.
+    pub id: u64,
+    /// Where it is reached.
+    pub address: String,
+    /// What it told; or why it did not.
+    pub told: Result<Told, String>,
 }
 
 /// A change of the group; replicas are named by their id.

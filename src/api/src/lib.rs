@@ -20,7 +20,7 @@ mod inspect;
 mod json;
 mod meta;
 mod paging;
-mod propagation;
+pub mod propagation;
 mod replicas;
 mod resources;
 mod routes;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use model::Key;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::Revision;
 use xds::MeshView;
 
@@ -47,7 +47,7 @@ pub struct ProxyFault {
 }
 
 /// The resource that a fault comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Its type.
     #[serde(rename = "type")]
@@ -72,7 +72,7 @@ impl Origin {
 }
 
 /// Whether a revision is everywhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Propagation {
     /// Whether every mesh has taken the revision in. Before that the rest is not final.
@@ -88,7 +88,7 @@ pub struct Propagation {
 }
 
 /// A proxy that has not answered yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingProxy {
     /// Its mesh.
@@ -100,7 +100,7 @@ pub struct PendingProxy {
 }
 
 /// A proxy that refused some of its configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectingProxy {
     /// Its mesh.

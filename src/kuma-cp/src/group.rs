@@ -1,14 +1,21 @@
 //! The group of replicas, as the API asks for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use actors::ControlPlane;
 use api::group::{
-    Group, GroupChange, GroupError, GroupStatus, Latency, ReplicaStatus, ReplicaVitals, Restored, VitalsAnswer,
+    Group, GroupChange, GroupError, GroupStatus, Latency, OtherTold, ReplicaStatus, ReplicaVitals, Restored,
+    VitalsAnswer,
 };
+use api::propagation::{Asked, Told};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::{Key, registry};
-use raft::{BackupError, ChangeError, OpenError, Percentiles, Pulse, RaftStore, RestoreError, Role, Status};
+use raft::{BackupError, ChangeError, OpenError, Percentiles, Pulse, RaftStore, RestoreError, Role, Said, Status};
+use serde::Deserialize;
 use store::{CommitError, State};
 
 use crate::note::Note;
@@ -60,6 +67,18 @@ impl Group for RaftGroup {
         })
     }
 
+    fn ask(&self, asked: Asked, patience: Duration) -> Vec<BoxFuture<'static, OtherTold>> {
+        let question = match serde_json::to_value(asked) {
+            Ok(question) => question,
+            Err(error) => {
+                tracing::error!(%error, "the other replicas are not asked for their proxies");
+                serde_json::Value::Null
+            }
+        };
+        let others = self.replica.ask_others(&question, patience);
+        others.into_iter().map(|said| said.map(other_told).boxed()).collect()
+    }
+
     fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>> {
         let (replica, path) = (self.replica.clone(), self.file("restore"));
         Box::pin(async move {
@@ -82,6 +101,29 @@ impl Group for RaftGroup {
             })
         })
     }
+}
+
+/// Answers the questions of other replicas for this control plane.
+pub(crate) fn respond(replica: &RaftStore, proxies: &ControlPlane) {
+    let (store, proxies) = (replica.clone(), proxies.clone());
+    replica.respond(Arc::new(move |question| {
+        let (store, proxies) = (store.clone(), proxies.clone());
+        Box::pin(async move {
+            let told = match Asked::deserialize(&question) {
+                Ok(asked) => serde_json::to_value(asked.answer(&proxies, &store).await),
+                Err(error) => Err(error),
+            };
+            told.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a question of another replica cannot be answered");
+                serde_json::Value::Null
+            })
+        })
+    }));
+}
+
+fn other_told(said: Said) -> OtherTold {
+    let told = said.answer.and_then(|answer| Told::deserialize(&answer).map_err(|e| e.to_string()));
+    OtherTold { id: said.id, address: said.address, told }
 }
 
 /// A backup in a file without a name.

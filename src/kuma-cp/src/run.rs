@@ -24,7 +24,7 @@ use crate::settings::{Loaded, Mode, Settings, TlsSettings};
 use crate::store::OpenStore;
 use crate::timed_stream::Patience;
 use crate::version::VERSION;
-use crate::{defaults, diagnostics, dp_server, limits, mads, note, vitals};
+use crate::{defaults, diagnostics, dp_server, group, limits, mads, note, vitals};
 
 /// How long requests of the API may take once it drains.
 const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +55,9 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
     let diagnostics = parts.diagnostics(&settings, metrics, log_levels).await?;
     start_duties(&settings, &open.store, &parts, keys, default_resources)?;
     if let Some(replica) = open.replica() {
+        if let Some(proxies) = &proxies {
+            group::respond(&replica, proxies);
+        }
         let (of_proxies, stop) = (parts.of_proxies.clone(), parts.drain.clone());
         parts.tasks.spawn(note::run(replica, proxies.clone(), of_proxies, settings.store.spreads_proxies(), stop));
     }

@@ -2,9 +2,13 @@
 
 use std::io::{Seek, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use api::Settings;
-use api::group::{Group, GroupChange, GroupError, GroupStatus, ReplicaStatus, ReplicaVitals, Restored, VitalsAnswer};
+use api::group::{
+    Group, GroupChange, GroupError, GroupStatus, OtherTold, ReplicaStatus, ReplicaVitals, Restored, VitalsAnswer,
+};
+use api::propagation::Asked;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -36,6 +40,10 @@ impl Group for Noted {
         let why = Some("no route".to_owned());
         let away = ReplicaVitals { id: 8, role: "voter", unreachable: why, ..ReplicaVitals::default() };
         Box::pin(async { vec![here, away] })
+    }
+
+    fn ask(&self, _: Asked, _: Duration) -> Vec<BoxFuture<'static, OtherTold>> {
+        Vec::new()
     }
 
     fn restore(&self, backup: Bytes, author: String) -> BoxFuture<'static, Result<Restored, GroupError>> {

@@ -94,17 +94,31 @@ fn verdict(revision: u64, report: &Value) -> Verdict {
     if report.get("folded") != Some(&Value::Bool(true)) {
         return Verdict::NotYet(format!("the control plane has not taken in revision {revision}"));
     }
-    if !pending.is_empty() {
-        let (count, lines) = (pending.len(), lines(pending));
-        return Verdict::NotYet(format!(
-            "revision {revision} has not reached {count} of {concerned} proxies:\n{lines}"
-        ));
+    let silent = list("unknown");
+    if !pending.is_empty() || !silent.is_empty() {
+        let missing = (!pending.is_empty()).then(|| {
+            let (count, lines) = (pending.len(), lines(pending));
+            format!("revision {revision} has not reached {count} of {concerned} proxies:\n{lines}")
+        });
+        let named = (!silent.is_empty())
+            .then(|| format!("it is not known who has revision {revision} at these replicas:\n{}", replicas(silent)));
+        return Verdict::NotYet(missing.into_iter().chain(named).collect::<Vec<_>>().join("\n"));
     }
     Verdict::Everywhere(match concerned {
         0 => format!("revision {revision} concerns no connected proxy"),
         1 => format!("revision {revision} has reached the one proxy that it concerns"),
         _ => format!("revision {revision} has reached all {concerned} proxies that it concerns"),
     })
+}
+
+/// Replicas that do not tell, one a line.
+fn replicas(silent: &[Value]) -> String {
+    let line = |replica: &Value| {
+        let text = |field: &str| replica.get(field).and_then(Value::as_str).unwrap_or_default();
+        let id = replica.get("id").and_then(Value::as_u64).unwrap_or_default();
+        format!("  replica {id} at {}: {}", text("address"), text("why"))
+    };
+    silent.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The newest revision of the resources in a file.
@@ -160,6 +174,14 @@ mod tests {
         let refused = "revision 7 was refused by 1 of 2 proxies:\n  m/api: added: no (from MeshProxyPatch p)\n\
                        1 more have not answered yet";
         assert_eq!(verdict(7, &pending), Verdict::Refused(refused.to_owned()));
+    }
+
+    #[test]
+    fn a_replica_that_does_not_tell_is_waited_for_and_named() {
+        let report = json!({"folded": true, "concerned": 2, "pending": [], "rejected": [], "unknown": [
+            {"id": 8, "address": "b:1", "why": "connection refused"}]});
+        let waits = "it is not known who has revision 7 at these replicas:\n  replica 8 at b:1: connection refused";
+        assert_eq!(verdict(7, &report), Verdict::NotYet(waits.to_owned()));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use sandbox::{ControlPlane, Door, Outbound, Place, Proxy, ProxySettings, Replicas, Sandbox, Workload};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::kumactl::Kumactl;
 use crate::restart::{call_until, until_more};
 use crate::world::{SOON, allow_all, identity};
 
@@ -78,6 +79,25 @@ impl Crowd {
     }
 }
 
+impl Crowd {
+    /// The newest revision of a replica.
+    async fn revision(&self, at: Place) -> Result<String> {
+        Ok(self.replicas.get(at)?.control_plane.get("/raft").await?["revision"].to_string())
+    }
+
+    /// All proxies of those that are there have everything; of the one that is away nothing is known.
+    async fn unknown_while_one_is_away(&self, kumactl: &Kumactl) -> Result<()> {
+        let have_all = |told: &Value| told["acknowledged"] == PROXIES && told["pending"] == json!([]);
+        let told = self.replicas.get(1)?.control_plane.until("/propagation", SOON, have_all).await?;
+        ensure!(told["complete"] == false && told["replicas"] == 2, "{told}");
+        ensure!(told["unknown"][0]["id"] == self.replicas.get(2)?.id, "{told}");
+        let waits = ["wait", "--revision", &self.revision(1).await?, "--timeout=1s"];
+        let (code, _, said) = kumactl.run(&waits, "").await?;
+        ensure!(code == Some(3) && said.contains("it is not known who has revision"), "{code:?} {said}");
+        Ok(())
+    }
+}
+
 /// How many proxies each replica has that answers, by its id.
 fn numbers(vitals: &Value) -> Vec<u64> {
     let items = vitals["items"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -96,9 +116,7 @@ async fn proxies_of_a_dead_replica_go_on_elsewhere_and_spread_again_when_it_is_b
     let all = |numbers: &[u64]| numbers.iter().sum::<u64>() == PROXIES;
     let even = |numbers: &[u64]| numbers.iter().max() <= numbers.iter().min().map(|fewest| fewest + 2).as_ref();
     let before = crowd.until(0, |numbers| all(numbers) && even(numbers) && numbers.len() == 3).await?;
-    for (_, replica) in crowd.replicas.iter() {
-        settled(&replica.control_plane).await?;
-    }
+    settled(&crowd.replicas.get(1)?.control_plane).await?;
     let sent = crowd.sent(&[0, 1]).await?;
     let sent_to_some = crowd.sent(&[2]).await?;
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -108,9 +126,8 @@ async fn proxies_of_a_dead_replica_go_on_elsewhere_and_spread_again_when_it_is_b
 
     crowd.replicas.at(2)?.control_plane.process().kill().await?;
     let without = crowd.until(0, |numbers| numbers.len() == 2 && all(numbers)).await?;
-    for at in [0, 1] {
-        settled(&crowd.replicas.get(at)?.control_plane).await?;
-    }
+    let kumactl = Kumactl::of(&crowd.sandbox, &crowd.replicas.get(1)?.control_plane).await?;
+    crowd.unknown_while_one_is_away(&kumactl).await?;
     let (again, first) = (crowd.sent(&[0, 1]).await? - sent, sent_to_some);
     println!("those that moved were sent {first} bytes when they first came, {again} when they came back");
     ensure!(again < first / 10.0, "something unchanged was sent again: {again} bytes, at first {first}");
@@ -126,6 +143,10 @@ async fn proxies_of_a_dead_replica_go_on_elsewhere_and_spread_again_when_it_is_b
     let failed = calls.await?;
     ensure!(failed.is_empty(), "of {} calls these failed: {failed:?}", answered.load(Ordering::Acquire));
     crowd.replicas.get(2)?.control_plane.apply(&only_others).await?;
+    let everywhere = kumactl.ok(&["wait", "--revision", &crowd.revision(1).await?, "--timeout=60s"], "").await?;
+    ensure!(everywhere.contains("has reached"), "{everywhere}");
+    let told = crowd.replicas.get(0)?.control_plane.get("/propagation").await?;
+    ensure!(told["complete"] == true && told["concerned"] == PROXIES && told["replicas"] == 3, "{told}");
     for client in &crowd.proxies[..crowd.proxies.len() - 1] {
         client.call_until(SOON, |status, _| status == 403).await?;
     }
