@@ -20,6 +20,9 @@ use store::{CommitError, State};
 
 use crate::note::Note;
 
+/// How long a leader that is told to stop looks for another one.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
 /// This replica, and where it may leave a file for a moment.
 pub(crate) struct RaftGroup {
     pub(crate) replica: RaftStore,
@@ -119,6 +122,27 @@ pub(crate) fn respond(replica: &RaftStore, proxies: &ControlPlane) {
             })
         })
     }));
+}
+
+/// Has another voter lead before this replica stops, so that no write waits for an election.
+pub(crate) async fn hand_over(replica: &RaftStore) {
+    let status = replica.status();
+    if status.role != Role::Leader {
+        return;
+    }
+    let mut others: Vec<_> = status.members.iter().filter(|member| member.voter && member.id != status.id).collect();
+    others.sort_by_key(|member| std::cmp::Reverse(member.replicated));
+    let try_all = async {
+        for other in others {
+            match replica.hand_over(other.id).await {
+                Ok(()) => return tracing::info!(to = other.id, "handed over the leadership"),
+                Err(error) => tracing::warn!(to = other.id, %error, "could not hand over the leadership"),
+            }
+        }
+    };
+    if tokio::time::timeout(HAND_OVER_MAX, try_all).await.is_err() {
+        tracing::warn!("nobody took the leadership in time, the others elect one");
+    }
 }
 
 fn other_told(said: Said) -> OtherTold {

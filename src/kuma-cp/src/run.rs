@@ -67,6 +67,9 @@ pub(crate) async fn run(loaded: Loaded, log_levels: LogLevels) -> Result<()> {
         tasks.spawn(server);
     }
     let outcome = until_the_end(&open).await;
+    if let (Ok(()), Some(replica)) = (&outcome, open.replica()) {
+        group::hand_over(&replica).await;
+    }
     drain.cancel();
     if let Some(proxies) = proxies {
         proxies.drain(settings.dp_server.graceful_shutdown_timeout).await;

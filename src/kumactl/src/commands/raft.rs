@@ -133,21 +133,24 @@ fn latency(of: &Value, what: &str) -> String {
     }
 }
 
-/// One row a replica, with how it does.
+/// What is told of a replica.
+const PULSE_COLUMNS: [&str; 9] =
+    ["ID", "ADDRESS", "ROLE", "REVISION", "PROXIES", "VERSION", "COMMIT MS", "FSYNC MS", "PROPAGATION MS"];
+
+/// One row a replica, with how it does; the last column of one that does not answer says why.
 fn pulses(vitals: &Value) -> String {
     let row = |replica: &Value| {
         let mut row: Vec<_> = ["id", "address", "role"].map(|field| cell(replica.get(field))).into();
         if let Some(why) = replica.get("unreachable").and_then(Value::as_str) {
+            row.resize(PULSE_COLUMNS.len() - 1, "-".to_owned());
             row.push(format!("unreachable: {why}"));
-            row.resize(9, String::new());
         } else {
             row.extend(["revision", "proxies", "version"].map(|field| cell(replica.get(field))));
             row.extend(["commit", "fsync", "propagation"].map(|what| latency(replica, what)));
         }
         row
     };
-    let head = ["ID", "ADDRESS", "ROLE", "REVISION", "PROXIES", "VERSION", "COMMIT MS", "FSYNC MS", "PROPAGATION MS"];
-    table(&head, &items(vitals).iter().map(row).collect::<Vec<_>>())
+    table(&PULSE_COLUMNS, &items(vitals).iter().map(row).collect::<Vec<_>>())
 }
 
 /// One row a fact.
@@ -210,7 +213,9 @@ mod tests {
             first.split_whitespace().collect::<Vec<_>>(),
             ["1", "a:1", "leader", "9", "4", "3.0.0", "1.500/20.001", "0.000/0.007", "-"]
         );
-        assert!(second.contains("unreachable: b:1: connection refused"), "{second}");
+        assert!(second.ends_with("unreachable: b:1: connection refused"), "{second}");
+        let columns: Vec<_> = second.split_whitespace().take(5).collect();
+        assert_eq!(columns, ["2", "b:1", "voter", "-", "-"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,6 +18,9 @@ const REVISION_HEADER: &str = "Kuma-Revision";
 /// The longest that one request waits: whatever is between here and the control plane sees an answer
 /// before it takes the connection for dead.
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Pause before a control plane is asked again that does not know the revision.
+const AGAIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why the change is not everywhere. Scripts tell these apart by the exit code.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +58,16 @@ pub(crate) async fn run(flags: &WaitFlags, client: &Client) -> Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         // The control plane answers when all is done or the time is over, whichever comes first.
         let path = format!("/propagation?revision={revision}&wait={}ms", left.min(REQUEST_WAIT_MAX).as_millis());
-        let report = client.get_json(&path).await?;
-        match verdict(revision, &report) {
+        let answer = client.send(reqwest::Method::GET, &path, None).await?;
+        let verdict = if answer.status == StatusCode::NOT_FOUND {
+            // The replica that is asked may be behind the one that took the write.
+            tokio::time::sleep(AGAIN_PAUSE.min(left)).await;
+            Verdict::NotYet(format!("{:#}", answer.error()))
+        } else {
+            let report = serde_json::from_str(&answer.success()?).context("the control plane answered no JSON")?;
+            verdict(revision, &report)
+        };
+        match verdict {
             Verdict::Everywhere(text) => {
                 println!("{text}");
                 return Ok(());

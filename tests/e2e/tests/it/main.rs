@@ -9,5 +9,6 @@ mod replicas;
 mod restart;
 mod rotation;
 mod spread;
+mod stateful_set;
 mod timeout;
 mod world;

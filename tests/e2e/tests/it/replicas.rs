@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// How long the group may take to acknowledge a write after its leader was killed.
 const FAILOVER_MAX: Duration = Duration::from_secs(60);
 
-fn mesh(name: &str) -> Value {
+pub(crate) fn mesh(name: &str) -> Value {
     json!({"type": "Mesh", "name": name})
 }
 
@@ -152,6 +152,22 @@ async fn peers_with_one_configuration_found_a_group_and_replace_a_lost_disk() ->
         replica.until("/raft", SOON, is_without_lost).await?;
         replica.until("/meshes/first", SOON, |_| true).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_stop_hands_over_first() -> Result<()> {
+    let sandbox = Sandbox::new().await?;
+    let mut group = Replicas::of_three(&sandbox, &[]).await?;
+    let (leader, followers) = (group.leader().await?, group.followers().await?);
+    ensure!(group.at(leader)?.control_plane.process().stop().await?.success());
+    // Nobody had to find out that it is gone.
+    for follower in &followers {
+        let known = group.get(*follower)?.control_plane.get("/raft").await?["leader"].as_u64();
+        let others: Vec<_> = followers.iter().filter_map(|place| group.get(*place).ok()).map(|one| one.id).collect();
+        ensure!(known.is_some_and(|known| others.contains(&known)), "{known:?} leads, of {others:?}");
+    }
+    group.get(followers[0])?.control_plane.apply(&mesh("after")).await?;
     Ok(())
 }
 
