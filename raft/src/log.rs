@@ -327,7 +327,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let record = self.hard(VOTE).map_err(|e| storage_error(ErrorVerb::Read, ErrorSubject::Vote, &e))?;
         // Asked once, at the start. A replica that led does not lead on after a restart, as openraft
         // would have it: it may have acknowledged more than it remembers as committed, and would
-        // answer reads from before that. It is elected again, with an entry of its own.
+        // answer reads from before that; and followers may have entries that its own disk lost, in the place
+        // of which it would make others. It is elected again, in another term.
         Ok(record.map(|record| vote(VoteRecord { committed: false, ..record })))
     }
 
