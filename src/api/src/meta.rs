@@ -5,7 +5,6 @@ use axum::response::Response;
 use identity::Action;
 use model::{KdsFlags, Kind, Scope, registry};
 use serde::Serialize;
-use store::Revision;
 
 use crate::call::Call;
 use crate::routes::Answer;
@@ -168,21 +167,12 @@ pub(crate) fn served() -> impl Iterator<Item = Kind> {
     kinds.into_iter()
 }
 
-/// The answer to a write of a resource: its revision, and its warnings when there are any. Clients of
-/// Kuma read the warnings and skip what they do not know.
-pub(crate) fn written(warnings: &[String], revision: Revision) -> Response {
+/// An answer that is an empty object, or its warnings.
+pub(crate) fn done(warnings: &[String]) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         warnings: &'a [String],
-        revision: u64,
     }
-    json::response(&Body { warnings, revision: revision.0 })
-}
-
-/// The answer to a deletion: an empty object.
-pub(crate) fn deleted() -> Response {
-    #[derive(Serialize)]
-    struct Body {}
-    json::response(&Body {})
+    json::response(&Body { warnings })
 }

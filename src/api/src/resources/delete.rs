@@ -32,7 +32,7 @@ pub(crate) async fn delete(call: Call, kind: Kind) -> Answer {
     let txn = Txn::new().require_version(key.clone(), expected.unwrap_or(stored.meta.version)).delete(key.clone());
     let committed = call.api.store.commit(txn.by(&call.user.name)).await;
     let committed = committed.map_err(|e| Problem::from_commit(TITLE, &key, &e).of_precondition(expected))?;
-    Ok(with_revision(meta::deleted(), committed.revision))
+    Ok(with_revision(meta::done(&[]), committed.revision))
 }
 
 /// A mesh with dataplanes and a zone that is connected stay.

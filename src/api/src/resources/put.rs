@@ -44,7 +44,7 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Answer {
     let txn = transaction(put, stored, expected, site).await.map_err(|why| Problem::internal(title, why))?;
     let committed = call.api.store.commit(txn.by(&call.user.name)).await;
     let committed = committed.map_err(|e| Problem::from_commit(title, &key, &e).of_precondition(expected))?;
-    let mut response = meta::written(&warnings, committed.revision);
+    let mut response = meta::done(&warnings);
     // A replica that is behind may not know yet what the writer has read elsewhere.
     let is_update = stored.is_some() || expected.is_some();
     *response.status_mut() = if is_update { StatusCode::OK } else { StatusCode::CREATED };
