@@ -202,6 +202,14 @@ impl ControlPlane {
     /// # Errors
     /// When the API refuses it.
     pub async fn apply(&self, resource: &Value) -> Result<()> {
+        self.write(resource).await.map(drop)
+    }
+
+    /// Creates or replaces a resource; the revision of that.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub async fn write(&self, resource: &Value) -> Result<String> {
         let path = path_of(resource)?;
         let request = self.http.put(format!("{}{path}", self.api())).json(resource);
         let answer = request.send().await.context("could not reach the API")?;
@@ -209,7 +217,8 @@ impl ControlPlane {
         if !status.is_success() {
             bail!("PUT {path} answered {status}: {}", answer.text().await.unwrap_or_default());
         }
-        Ok(())
+        let revision = answer.headers().get("kuma-revision").context("the answer tells no revision")?;
+        Ok(revision.to_str()?.to_owned())
     }
 
     /// Deletes the resource at a path.

@@ -142,8 +142,8 @@ async fn proxies_of_a_dead_replica_go_on_elsewhere_and_spread_again_when_it_is_b
     stop.store(true, Ordering::Release);
     let failed = calls.await?;
     ensure!(failed.is_empty(), "of {} calls these failed: {failed:?}", answered.load(Ordering::Acquire));
-    crowd.replicas.get(2)?.control_plane.apply(&only_others).await?;
-    let everywhere = kumactl.ok(&["wait", "--revision", &crowd.revision(1).await?, "--timeout=60s"], "").await?;
+    let revision = crowd.replicas.get(2)?.control_plane.write(&only_others).await?;
+    let everywhere = kumactl.ok(&["wait", "--revision", &revision, "--timeout=60s"], "").await?;
     ensure!(everywhere.contains("has reached"), "{everywhere}");
     let told = crowd.replicas.get(0)?.control_plane.get("/propagation").await?;
     ensure!(told["complete"] == true && told["concerned"] == PROXIES && told["replicas"] == 3, "{told}");
