@@ -14,9 +14,15 @@ use crate::shared::Shared;
 /// How many insights one transaction writes.
 const BATCH_LEN_MAX: usize = 128;
 
-/// How long what is urgent waits, so that what happens next is written with it: a proxy that connects
-/// gets its certificate and its first configuration in this time.
+/// How long what is urgent waits when there is much of it, so that what happens next is written with it: a
+/// proxy that connects gets its certificate and its first configuration in this time.
 const SOON: Duration = Duration::from_secs(1);
+
+/// How long the few wait: who has just connected a proxy looks for it.
+const AT_ONCE: Duration = Duration::from_millis(30);
+
+/// How many insights of a second are few.
+const FEW: usize = 16;
 
 /// Pause for each insight whose counters were written. One costs some forty microseconds of CPU time.
 const PACE: Duration = Duration::from_millis(10);
@@ -31,12 +37,13 @@ pub(crate) async fn write(shared: Arc<Shared>) {
     let soon = SOON.min(settings.status_flush_interval);
     let mut grow_at = Instant::now() + growth;
     let (mut soon_at, mut later_at): (Option<Instant>, Option<Instant>) = (None, None);
+    let mut lately = Lately { since: Instant::now(), written: 0 };
     loop {
         tokio::select! {
             () = shared.insights.wake.notified() => {
                 let due = shared.insights.queue().most_urgent();
                 if due >= Due::Soon {
-                    soon_at.get_or_insert_with(|| Instant::now() + soon);
+                    soon_at.get_or_insert_with(|| Instant::now() + soon.min(lately.patience()));
                 }
                 if due >= Due::Later {
                     later_at.get_or_insert_with(|| Instant::now() + settings.status_flush_interval);
@@ -44,7 +51,13 @@ pub(crate) async fn write(shared: Arc<Shared>) {
             }
             () = at(soon_at) => {
                 soon_at = None;
-                while flush(&shared, Due::Soon).await > 0 {}
+                loop {
+                    let written = flush(&shared, Due::Soon).await;
+                    lately.written += written;
+                    if written == 0 {
+                        break;
+                    }
+                }
                 if shared.insights.queue().most_urgent() >= Due::Later {
                     later_at.get_or_insert_with(|| Instant::now() + settings.status_flush_interval);
                 }
@@ -65,6 +78,22 @@ pub(crate) async fn write(shared: Arc<Shared>) {
     }
     while flush(&shared, Due::Later).await > 0 {}
     shared.all_written.cancel();
+}
+
+/// How much that was urgent was written in the second that began at `since`.
+struct Lately {
+    since: Instant,
+    written: usize,
+}
+
+impl Lately {
+    /// How long the next may wait.
+    fn patience(&mut self) -> Duration {
+        if self.since.elapsed() >= SOON {
+            *self = Self { since: Instant::now(), written: 0 };
+        }
+        if self.written < FEW { AT_ONCE } else { SOON }
+    }
 }
 
 /// Waits until a point in time; forever without one.
@@ -123,5 +152,20 @@ async fn commit(shared: &Shared, batch: &[Connection]) -> Result<(), Vec<Connect
             }
             Err(batch.to_vec())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn few_are_written_at_once_and_many_wait_for_each_other() {
+        let mut lately = Lately { since: Instant::now(), written: 0 };
+        assert_eq!(lately.patience(), AT_ONCE);
+        lately.written += FEW;
+        assert_eq!(lately.patience(), SOON);
+        tokio::time::advance(SOON).await;
+        assert_eq!(lately.patience(), AT_ONCE);
     }
 }
