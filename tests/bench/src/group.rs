@@ -80,7 +80,8 @@ pub(crate) async fn until(replica: &RaftStore, wanted: impl Fn(&raft::Status) ->
 
 /// A write of about 1 KB.
 pub(crate) fn write(name: u64, value: u64) -> Result<Txn> {
-    let text = format!("{value:01024}");
+    // What it costs to make must not count.
+    let text = format!("{value:016}{}", "x".repeat(1008));
     let spec = Spec::of(json!({ "config": text }))?;
     Ok(Txn::new().put(Key::global(registry::CONFIG, &format!("c{name}")), Labels::new(), spec))
 }
