@@ -73,22 +73,35 @@ struct Cache {
     endpoints: Mutex<Strongs<EncodedResource>>,
 }
 
-/// The outbound parts of one view, by the digest of what they are made from.
-type Classes = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<OutboundPart>>>>>;
+/// What the proxies of one view share, by the digest of what it is made from. The first that asks makes
+/// it, and who asks meanwhile waits for that alone.
+struct Cells<V>(Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<V>>>>>);
 
-/// The documents of names of one view, in the same way.
-type Names = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<OwnPart>>>>>;
+impl<V> Default for Cells<V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
-/// The inbounds of one view, in the same way.
-type Inbounds = Mutex<BTreeMap<InputsHash, Arc<OnceLock<Arc<InboundClass>>>>>;
+impl<V> Cells<V> {
+    fn get_or_make(&self, key: InputsHash, make: impl FnOnce() -> V) -> Arc<V> {
+        let cell = Arc::clone(lock(&self.0).entry(key).or_default());
+        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+    }
+
+    fn made(&self, key: InputsHash) -> Option<Arc<V>> {
+        let cell = lock(&self.0).get(&key).cloned()?;
+        cell.get().cloned()
+    }
+}
 
 /// Shared by the proxies of one view, and by the views of one mesh.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     cache: Arc<Cache>,
-    classes: Arc<Classes>,
-    inbounds: Arc<Inbounds>,
-    names: Arc<Names>,
+    classes: Arc<Cells<OutboundPart>>,
+    inbounds: Arc<Cells<InboundClass>>,
+    names: Arc<Cells<OwnPart>>,
     /// Changes whenever a destination or a policy does.
     epoch: u64,
 }
@@ -154,26 +167,22 @@ impl Shared {
 
     /// The outbound part of all proxies with these inputs, made by the first that asks.
     pub(super) fn class(&self, key: InputsHash, make: impl FnOnce() -> OutboundPart) -> Arc<OutboundPart> {
-        let cell = Arc::clone(lock(&self.classes).entry(key).or_default());
-        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+        self.classes.get_or_make(key, make)
     }
 
     /// The outbound part of all proxies with these inputs, if one of them made it.
     pub(super) fn made_class(&self, key: InputsHash) -> Option<Arc<OutboundPart>> {
-        let cell = lock(&self.classes).get(&key).cloned()?;
-        cell.get().cloned()
+        self.classes.made(key)
     }
 
     /// The document of names of all proxies with these inputs, made by the first that asks.
     pub(super) fn names(&self, key: InputsHash, make: impl FnOnce() -> OwnPart) -> Arc<OwnPart> {
-        let cell = Arc::clone(lock(&self.names).entry(key).or_default());
-        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+        self.names.get_or_make(key, make)
     }
 
     /// What the inbounds of all proxies with these inputs have in common, made by the first that asks.
     pub(super) fn inbounds(&self, key: InputsHash, make: impl FnOnce() -> InboundClass) -> Arc<InboundClass> {
-        let cell = Arc::clone(lock(&self.inbounds).entry(key).or_default());
-        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+        self.inbounds.get_or_make(key, make)
     }
 
     /// The one copy of a resource.
