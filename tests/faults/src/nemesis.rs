@@ -144,8 +144,7 @@ impl Nemesis {
     /// The leader's disk takes long for a sync.
     async fn slow_disk(&mut self, group: &mut Group, clients: &Clients) -> Result<Done> {
         let victim = self.victim(group, true).await?;
-        let process = group.control_plane(victim)?.process().id().context("it runs")?;
-        let slow = match disk::Tampered::attach(process, disk::SLOW_SYNC).await {
+        let slow = match tampered(group, victim, disk::SLOW_SYNC).await? {
             Ok(slow) => slow,
             Err(why) => return Ok(Done::Skipped(why)),
         };
@@ -185,8 +184,7 @@ impl Nemesis {
     /// The syncs of a disk fail: the replica ends rather than acknowledge; on a disk that works it comes back.
     async fn fail_disk(&mut self, group: &mut Group, clients: &Clients) -> Result<Done> {
         let victim = self.victim(group, false).await?;
-        let process = group.control_plane(victim)?.process().id().context("it runs")?;
-        let failing = match disk::Tampered::attach(process, disk::FAILED_SYNC).await {
+        let failing = match tampered(group, victim, disk::FAILED_SYNC).await? {
             Ok(failing) => failing,
             Err(why) => return Ok(Done::Skipped(why)),
         };
@@ -223,6 +221,12 @@ impl Nemesis {
         group.join().await?;
         Ok(())
     }
+}
+
+/// Tampers with the system calls of a replica from now on, or says why that is not possible here.
+async fn tampered(group: &mut Group, victim: Place, how: &str) -> Result<Result<disk::Tampered, String>> {
+    let process = group.control_plane(victim)?.process().id().context("it runs")?;
+    Ok(disk::Tampered::attach(process, how).await)
 }
 
 /// Cuts the wires.
