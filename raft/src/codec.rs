@@ -70,11 +70,12 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// See [`encode`].
 pub(crate) fn encode_in<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, CodecError> {
-    let body = options().serialize(value).map_err(|_| CodecError::TooLarge)?;
-    let mut record = Vec::with_capacity(HEAD_BYTES + body.len());
-    record.push(format);
-    record.extend_from_slice(&xxh3_64(&body).to_le_bytes());
-    record.extend_from_slice(&body);
+    let body_bytes = options().serialized_size(value).map_err(|_| CodecError::TooLarge)?;
+    let mut record = Vec::with_capacity(HEAD_BYTES + usize::try_from(body_bytes).map_err(|_| CodecError::TooLarge)?);
+    record.resize(HEAD_BYTES, format);
+    options().serialize_into(&mut record, value).map_err(|_| CodecError::TooLarge)?;
+    let checksum = xxh3_64(&record[HEAD_BYTES..]);
+    record[1..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
     Ok(record)
 }
 

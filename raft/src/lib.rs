@@ -38,7 +38,6 @@ mod seal;
 mod settings;
 #[cfg(test)]
 mod sim;
-mod sled_log;
 mod snapshot;
 mod state_machine;
 mod status;
@@ -47,6 +46,7 @@ mod store_impl;
 mod suite_tests;
 mod types;
 mod vitals;
+mod wal;
 mod watermark;
 
 pub use errors::{BackupError, OpenError};

@@ -1,6 +1,6 @@
 //! The log and the hard state: what a replica must not forget.
 //!
-//! [`LogBackend`] is the seam to the disk: nine methods, so that the engine can be replaced and
+//! [`LogBackend`] is the seam to the disk: ten methods, so that the engine can be replaced and
 //! faults can be put in. [`LogStore`] is openraft's view of it. Appended entries are readable at
 //! once and durable when the flusher says so; it makes one fsync for all that queued up meanwhile.
 
@@ -52,6 +52,9 @@ pub(crate) trait LogBackend: Debug + Send + Sync + 'static {
     fn purge(&self, upto: u64) -> io::Result<()>;
     /// Sets a named value.
     fn put(&self, name: &str, value: &[u8]) -> io::Result<()>;
+    /// Sets a named value whatever a crash makes of it: it may leave an older one, whether synced or not, and
+    /// a newer one than the entries that are left.
+    fn hint(&self, name: &str, value: &[u8]) -> io::Result<()>;
     /// A named value.
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// Makes everything durable that was written before the call.
@@ -335,12 +338,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.announcer.committed(committed);
         // Not synced: it only saves a restarted replica the wait for the leader.
-        self.set_hard(COMMITTED, &committed.as_ref().map(log_id_record)).map_err(|e| write_error(&e))
+        let record = codec::encode(&committed.as_ref().map(log_id_record)).map_err(|e| write_error(&invalid(e)))?;
+        self.backend.hint(COMMITTED, &record).map_err(|e| write_error(&e))
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
         let record: Option<Option<LogIdRecord>> = self.hard(COMMITTED).map_err(|e| read_error(&e))?;
-        Ok(record.flatten().map(log_id))
+        // It may have outlived entries that a crash took: those before them are committed all the same.
+        let last = self.get_log_state().await?.last_log_id;
+        Ok(record.flatten().map(log_id).min(last))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>

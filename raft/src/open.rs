@@ -28,12 +28,12 @@ use crate::proposer::Proposer;
 use crate::rpc::Welcome;
 use crate::seal::Keyring;
 use crate::settings::{Join, Settings};
-use crate::sled_log::SledLog;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
 use crate::store_impl::Inner;
 use crate::types::{Raft, Replica, ReplicaId};
 use crate::vitals::Heard;
+use crate::wal::Wal;
 use crate::{RaftStore, leadership, proposer};
 
 /// How long a group of one may take from opening to leading, or a new replica to catch up.
@@ -283,7 +283,7 @@ pub(crate) fn read_disk(
     };
     let fsync = Latency::new("raft_fsync_seconds");
     let log_dir = dir.log();
-    let backend: Arc<dyn LogBackend> = Arc::new(SledLog::open(&log_dir).map_err(failed(&log_dir))?);
+    let backend: Arc<dyn LogBackend> = Arc::new(Wal::open(&log_dir).map_err(failed(&log_dir))?);
     let flusher = Flusher::start(Arc::clone(&backend), fsync.clone()).map_err(failed(&log_dir))?;
     let log = LogStore::open(backend, flusher).map_err(failed(&log_dir))?;
     let snapshot_dir = dir.snapshots();

@@ -13,17 +13,17 @@ use crate::latency::Latency;
 use crate::log::{LogBackend, LogStore};
 use crate::record::LogIdRecord;
 use crate::seal::Keyring;
-use crate::sled_log::SledLog;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
 use crate::types::{Entry, LogId, StorageError, TypeConfig, log_id};
+use crate::wal::Wal;
 
 struct Builder;
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let backend: Arc<dyn LogBackend> = Arc::new(SledLog::open(&dir.path().join("log")).unwrap());
+        let backend: Arc<dyn LogBackend> = Arc::new(Wal::open(&dir.path().join("log")).unwrap());
         let flusher = Flusher::start(Arc::clone(&backend), Latency::new("test")).unwrap();
         let log = LogStore::open(backend, flusher).unwrap();
         let keys = Keys::create(&dir.path().join("keys"), Keyring::generate()).unwrap();

@@ -1,8 +1,8 @@
 //! How far the log was durable, kept apart from it.
 //!
-//! sled takes a damaged record for the torn end of its file and forgets, without a word, everything
-//! that came after it. A replica that does not notice has lost what it acknowledged. So a small file
-//! beside the log says how far it went. It is written after each sync of the log and not synced
+//! A damaged record looks like the torn end that a crash leaves, and ends the log with everything that came
+//! after it; sled takes a damaged file for a new one. A replica that does not notice has lost what it
+//! acknowledged. So a small file beside the log says how far it went. It is written after each sync of the log and not synced
 //! itself: it may say too little after a power cut, never too much.
 
 use std::fs::File;

@@ -1,12 +1,13 @@
 //! A disk in memory that fails as disks do: it loses or tears what was not synced when the power is
 //! cut, is full, is slow, and gives back other bytes than it was given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 
 use crate::codec;
 use crate::log::{LogBackend, VOTE};
@@ -68,6 +69,8 @@ struct Platter {
     current: Image,
     /// In `current`, not in `durable`.
     unsynced: Vec<Write>,
+    /// The last few hints, in `current` as well.
+    hints: VecDeque<(String, Vec<u8>)>,
     /// How far it was durable once.
     reached: Reached,
     /// Counts power cuts; a handle of an earlier time is dead.
@@ -79,6 +82,9 @@ struct Platter {
     /// Whether syncs take long.
     slow: bool,
 }
+
+/// Hints among which a power cut chooses.
+const HINTS_MAX: usize = 16;
 
 /// The disk of one machine.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +119,11 @@ impl Disk {
         }
         if let Some(torn) = writes.get(kept) {
             platter.durable.tear(torn, rng);
+        }
+        // A hint may be older than what was synced, and newer than what was lost.
+        let hints = std::mem::take(&mut platter.hints);
+        if let Some((name, value)) = hints.into_iter().choose(rng) {
+            platter.durable.named.insert(name, value);
         }
         platter.current = platter.durable.clone();
         platter.epoch += 1;
@@ -230,6 +241,14 @@ impl LogBackend for DiskHandle {
         self.write(Write::Put(name.to_owned(), value.to_vec()))
     }
 
+    fn hint(&self, name: &str, value: &[u8]) -> io::Result<()> {
+        let mut platter = self.platter()?;
+        platter.current.named.insert(name.to_owned(), value.to_vec());
+        platter.hints.truncate(HINTS_MAX - 1);
+        platter.hints.push_front((name.to_owned(), value.to_vec()));
+        Ok(())
+    }
+
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         Ok(self.platter()?.current.named.get(name).cloned())
     }
@@ -241,8 +260,10 @@ impl LogBackend for DiskHandle {
     fn sync(&self) -> io::Result<()> {
         let mut platter = self.platter()?;
         if !platter.lies {
-            platter.durable = platter.current.clone();
-            platter.unsynced.clear();
+            let writes = std::mem::take(&mut platter.unsynced);
+            for write in &writes {
+                platter.durable.apply(write);
+            }
             let vote = platter.durable.named.get(VOTE).and_then(|vote| codec::decode::<VoteRecord>(vote).ok());
             let last = platter.durable.entries.last_key_value().map_or(0, |(last, _)| *last);
             platter.reached = Reached { last, term: vote.map_or(0, |vote| vote.term) };

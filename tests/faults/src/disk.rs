@@ -13,9 +13,13 @@ use tokio::process::Child;
 
 use crate::group::PATIENCE;
 
-/// The file of a replica's log.
-pub(crate) fn log_file(work_dir: &Path) -> PathBuf {
-    work_dir.join("data/log/db")
+/// The file that a replica's log grows in, and how far it is in use: zeros are behind.
+pub(crate) fn log_file(work_dir: &Path) -> Result<(PathBuf, usize)> {
+    let files = std::fs::read_dir(work_dir.join("data/log/entries"))?;
+    let files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    let newest = files.into_iter().max().context("there is no log")?;
+    let used = std::fs::read(&newest)?.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok((newest, used))
 }
 
 /// A replica's snapshots: the one that counts, and perhaps one that was being written or replaced when
@@ -37,11 +41,15 @@ pub(crate) fn limit_files(process: u32, bytes: u64) -> Result<(), String> {
     }
 }
 
-/// Loses a log: what sled takes for a new one, without a word.
-pub(crate) fn lose(file: &Path) -> Result<()> {
-    let len = std::fs::metadata(file).with_context(|| format!("there is no {}", file.display()))?.len();
-    let len = usize::try_from(len).context("a log fits into memory")?;
-    std::fs::write(file, vec![0; len]).with_context(|| format!("could not write {}", file.display()))
+/// Damages a log: a record in it, or its end is lost.
+pub(crate) fn damage_log(work_dir: &Path, rng: &mut StdRng) -> Result<()> {
+    let (file, used) = log_file(work_dir)?;
+    let mut bytes = std::fs::read(&file)?;
+    match rng.random() {
+        true => bytes[used / 2..].fill(0),
+        false => bytes[rng.random_range(0..used / 2)] ^= 0xff,
+    }
+    std::fs::write(&file, bytes).with_context(|| format!("could not write {}", file.display()))
 }
 
 /// Flips a byte.

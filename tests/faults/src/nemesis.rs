@@ -169,8 +169,8 @@ impl Nemesis {
         let victim = self.victim(group, false).await?;
         let control_plane = group.control_plane(victim)?;
         let process = control_plane.process().id().context("it runs")?;
-        let log = disk::log_file(control_plane.work_dir());
-        if let Err(why) = disk::limit_files(process, std::fs::metadata(&log)?.len() / 2) {
+        let (_, used) = disk::log_file(control_plane.work_dir())?;
+        if let Err(why) = disk::limit_files(process, used as u64) {
             return Ok(Done::Skipped(why));
         }
         clients.write_more(self.writes, "with a full disk").await?;
@@ -203,7 +203,7 @@ impl Nemesis {
         group.kill(victim).await?;
         let folder = group.control_plane(victim)?.work_dir().to_owned();
         if fault == Fault::DamagedLog {
-            disk::lose(&disk::log_file(&folder))?;
+            disk::damage_log(&folder, &mut self.rng)?;
         } else {
             for file in disk::snapshot_files(&folder)? {
                 disk::flip(&file, &mut self.rng)?;
