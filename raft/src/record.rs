@@ -4,6 +4,7 @@
 //! at the end, or a new [`crate::codec::FORMAT`]. Specs are the JSON text of the typed value and
 //! are decoded by the codec of their kind.
 
+use bytes::Bytes;
 use model::{Key, Labels, Meta, Resource, Spec, Timestamp, registry};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -301,7 +302,7 @@ impl ResourceRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CommandRecord {
     /// Transactions that were proposed together at one time; each is a record of its own.
-    Commit { at: Time, txns: Vec<ByteBuf> },
+    Commit { at: Time, txns: Vec<Bytes> },
 }
 
 /// Identity of a log entry.
@@ -336,7 +337,7 @@ pub(crate) struct MembershipRecord {
 pub(crate) enum PayloadRecord {
     Blank,
     /// A [`CommandRecord`], encoded.
-    Command(ByteBuf),
+    Command(Bytes),
     Membership(MembershipRecord),
 }
 

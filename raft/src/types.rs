@@ -10,7 +10,6 @@ use openraft::{
     Vote as OpenVote,
 };
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use store::{ChangeBatch, GuardFailure, Txn};
 
 use crate::codec::{self, CodecError};
@@ -73,7 +72,6 @@ impl Command {
     /// Transactions that were encoded by [`record::encode_txn`], proposed at `at`. Those that came typed
     /// may be given along.
     pub(crate) fn commit(at: Timestamp, txns: Vec<Bytes>, typed: Option<Vec<Arc<Txn>>>) -> Result<Self, CodecError> {
-        let txns = txns.into_iter().map(|txn| ByteBuf::from(Vec::from(txn))).collect();
         let bytes = codec::encode(&CommandRecord::Commit { at: at.into(), txns })?;
         let typed = typed.map(|txns| Arc::new(TypedCommand { at, txns }));
         Ok(Self { bytes: bytes.into(), typed })
@@ -159,7 +157,7 @@ pub(crate) fn entry_record(entry: &Entry) -> EntryRecord {
         log_id: log_id_record(&entry.log_id),
         payload: match &entry.payload {
             EntryPayload::Blank => PayloadRecord::Blank,
-            EntryPayload::Normal(command) => PayloadRecord::Command(command.bytes.to_vec().into()),
+            EntryPayload::Normal(command) => PayloadRecord::Command(command.bytes.clone()),
             EntryPayload::Membership(m) => PayloadRecord::Membership(members_record(None, m)),
         },
     }
@@ -170,9 +168,7 @@ pub(crate) fn entry(record: EntryRecord) -> Entry {
         log_id: log_id(record.log_id),
         payload: match record.payload {
             PayloadRecord::Blank => EntryPayload::Blank,
-            PayloadRecord::Command(bytes) => {
-                EntryPayload::Normal(Command { bytes: bytes.into_vec().into(), typed: None })
-            }
+            PayloadRecord::Command(bytes) => EntryPayload::Normal(Command { bytes, typed: None }),
             PayloadRecord::Membership(m) => EntryPayload::Membership(members(&m)),
         },
     }
