@@ -90,7 +90,8 @@ impl OpenError {
             return match codec {
                 CodecError::Newer { .. } | CodecError::UnknownKind(_) => Self::Newer { path, detail },
                 CodecError::MissingKey(_) => Self::KeyLost { path, detail },
-                CodecError::Corrupted(_) | CodecError::TooLarge => Self::Corrupted { path, detail },
+                CodecError::Corrupted(what) => Self::Corrupted { path, detail: what.clone() },
+                CodecError::TooLarge => Self::Corrupted { path, detail },
             };
         }
         match error.kind() {
