@@ -46,6 +46,7 @@ impl RaftStore {
                 Ok(()) => Reply::Done,
                 Err(error) => Reply::Refused(error.to_string()),
             }),
+            Request::Authority { term, step } => Ok(self.answer_authority_step(term, step).await),
         }
     }
 

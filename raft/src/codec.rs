@@ -1,6 +1,7 @@
 //! Bytes on disk and between replicas: the only place that knows bincode.
 //!
-//! A record is `format (1 byte) | xxh3-64 of the body (8 bytes, little endian) | body`. The body is
+//! A record is `format (1 byte) | xxh3-64 of the body (8 bytes, little endian) | body`; since format 3 the
+//! format is the seed of the hash, so that a flipped bit does not make one format another. The body is
 //! bincode with fixed-width little-endian integers. Only closed structs without serde attributes
 //! travel here; resource specs are JSON text inside them, because bincode cannot carry
 //! self-describing values.
@@ -8,14 +9,15 @@
 use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The newest format that this build reads and writes. What an older one can express is written in
 /// that: versions one release apart work together in one group.
 ///
 /// - 1: the first.
 /// - 2: transactions with their author; requests for vitals, for presence, and with the join secret.
-pub(crate) const FORMAT: u8 = 2;
+/// - 3: the replacement of the authority.
+pub(crate) const FORMAT: u8 = 3;
 
 /// The oldest format that any build of a group reads.
 pub(crate) const FORMAT_OLDEST: u8 = 1;
@@ -74,9 +76,13 @@ pub(crate) fn encode_in<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, 
     let mut record = Vec::with_capacity(HEAD_BYTES + usize::try_from(body_bytes).map_err(|_| CodecError::TooLarge)?);
     record.resize(HEAD_BYTES, format);
     options().serialize_into(&mut record, value).map_err(|_| CodecError::TooLarge)?;
-    let checksum = xxh3_64(&record[HEAD_BYTES..]);
+    let checksum = checksum(format, &record[HEAD_BYTES..]);
     record[1..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
     Ok(record)
+}
+
+fn checksum(format: u8, body: &[u8]) -> u64 {
+    xxh3_64_with_seed(body, if format < 3 { 0 } else { u64::from(format) })
 }
 
 /// The format of a record, when it is at most `reads`.
@@ -102,10 +108,10 @@ pub(crate) fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, CodecError
     if format > FORMAT {
         return Err(CodecError::Newer { found: format, reads: FORMAT });
     }
-    let Some((checksum, body)) = rest.split_first_chunk::<8>() else {
+    let Some((expected, body)) = rest.split_first_chunk::<8>() else {
         return Err(CodecError::Corrupted("short record".to_owned()));
     };
-    if format == 0 || xxh3_64(body) != u64::from_le_bytes(*checksum) {
+    if format == 0 || checksum(format, body) != u64::from_le_bytes(*expected) {
         return Err(CodecError::Corrupted("checksum does not match".to_owned()));
     }
     options().deserialize(body).map_err(|e| CodecError::Corrupted(e.to_string()))
@@ -128,14 +134,16 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        let record = encode(&(7u64, vec![1u8, 2, 3])).unwrap();
-        for byte in 0..record.len() {
-            for bit in 0..8 {
-                let mut bad = record.clone();
-                bad[byte] ^= 1 << bit;
-                assert!(decode::<(u64, Vec<u8>)>(&bad).is_err(), "byte {byte} bit {bit}");
+        for format in [FORMAT_OLDEST, FORMAT] {
+            let record = encode_in(format, &(7u64, vec![1u8, 2, 3])).unwrap();
+            for byte in 0..record.len() {
+                for bit in 0..8 {
+                    let mut bad = record.clone();
+                    bad[byte] ^= 1 << bit;
+                    assert!(decode::<(u64, Vec<u8>)>(&bad).is_err(), "format {format} byte {byte} bit {bit}");
+                }
+                assert!(decode::<(u64, Vec<u8>)>(&record[..byte]).is_err(), "format {format} cut at {byte}");
             }
-            assert!(decode::<(u64, Vec<u8>)>(&record[..byte]).is_err(), "cut at {byte}");
         }
     }
 

@@ -19,8 +19,10 @@ use tonic::transport::Server;
 use tonic::{Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::authority_rotation::is_of_another_authority;
 use crate::codec;
 use crate::errors::OpenError;
+use crate::join::Knock;
 use crate::peers::{self, SERVICE};
 use crate::pki::Pki;
 use crate::rpc::{Frame, Presence, Reply, Request};
@@ -86,10 +88,13 @@ pub(crate) async fn gather(settings: &Settings, peers: &Peers, pki: &Pki) -> Res
     };
     let tls = pki.client_tls(NOBODY, settings.certificate_renewal).map_err(|e| start(&e))?;
     let connections = peers::Peers::new(tls);
+    let knock = settings.join.as_ref().map(|join| Knock::with(&join.token)).transpose()?;
     let mut told: Option<Instant> = None;
     loop {
-        let asked = others.iter().map(|address| presence(&connections, address));
+        let asked = others.iter().map(|address| presence(&connections, knock.as_ref(), address));
         let found = futures::future::join_all(asked).await;
+        let strange = found.contains(&Err(Silence::Stranger));
+        let found: Vec<_> = found.into_iter().map(Result::ok).collect();
         let step = decide(is_first, &found);
         if step != Step::Wait {
             room.close().await;
@@ -100,19 +105,39 @@ pub(crate) async fn gather(settings: &Settings, peers: &Peers, pki: &Pki) -> Res
             let missing: Vec<_> = others.iter().zip(&found).filter(|(_, found)| found.is_none()).collect();
             let missing: Vec<_> = missing.into_iter().map(|(address, _)| address.as_str()).collect();
             tracing::info!(founder = peers.addresses.first(), ?missing, "waiting for the other replicas");
+            if strange {
+                tracing::warn!(
+                    "a peer shows a certificate of another authority than the shared secret gives: when that of its \
+                     group was replaced, name a file with its join token (store.raft.joinTokenFile)"
+                );
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn presence(connections: &peers::Peers, address: &str) -> Option<Presence> {
-    match connections.call(None, address, &Request::Presence, ANSWER_MAX).await {
-        Ok(Reply::Presence(presence)) => Some(presence),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::debug!(%error, "peer does not answer");
-            None
-        }
+/// Why it is not known what a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    NoAnswer,
+    /// It shows a certificate of an authority that is not the one of the shared secret.
+    Stranger,
+}
+
+/// What a peer is. One whose group has replaced its authority tells it to who has its join token.
+async fn presence(connections: &peers::Peers, knock: Option<&Knock>, address: &str) -> Result<Presence, Silence> {
+    let error = match connections.call(None, address, &Request::Presence, ANSWER_MAX).await {
+        Ok(Reply::Presence(presence)) => return Ok(presence),
+        Ok(_) => return Err(Silence::NoAnswer),
+        Err(error) => error.to_string(),
+    };
+    tracing::debug!(error, "peer does not answer");
+    if !is_of_another_authority(&error) {
+        return Err(Silence::NoAnswer);
+    }
+    match knock {
+        Some(knock) if knock.at(address).await.is_ok() => Ok(Presence::Member),
+        _ => Err(Silence::Stranger),
     }
 }
 

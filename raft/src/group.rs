@@ -1,9 +1,8 @@
-//! Changes of the group: who is in it, who votes, who leads, which key seals.
+//! Changes of the group: who is in it, who votes, who leads, which secrets it has.
 //!
 //! The leader carries them out; any replica takes the order and passes it on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -96,6 +95,17 @@ impl RaftStore {
         self.change(Change::RotateSecret).await
     }
 
+    /// Makes a new authority of the replicas, whose certificates all trust before any shows one, and
+    /// then drops the former one: who holds the key of that one, or the former join token, is no
+    /// replica any more. One that was cut short goes on where it ended.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; every replica must be reachable. Whatever the error, the group goes on as
+    /// before.
+    pub async fn rotate_authority(&self) -> Result<(), ChangeError> {
+        self.change(Change::RotateAuthority).await
+    }
+
     /// Has the leader carry out a change.
     pub(crate) async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let start = Instant::now();
@@ -139,6 +149,7 @@ impl RaftStore {
             Change::HandOver(id) => self.hand_over_here(id).await,
             Change::RotateKey => self.rotate_key_here().await,
             Change::RotateSecret => self.rotate_secret_here().await,
+            Change::RotateAuthority => self.rotate_authority_here().await,
             Change::Replace { id, address } => self.replace_here(id, address).await,
         }
     }
@@ -288,80 +299,6 @@ impl RaftStore {
         }
     }
 
-    async fn rotate_key_here(&self) -> Reply {
-        let mut ring = (*self.keys()).clone();
-        let (before, id) = (ring.active(), ring.add());
-        // First everyone gets it, then everyone uses it: nothing is ever sealed with a key that a
-        // replica lacks.
-        for active in [before, id] {
-            let keys: Vec<_> = ring.keys().map(|(id, key)| (id, *key)).collect();
-            if let Err(error) = self.take_keys(keys.clone(), active) {
-                return Reply::Refused(error.to_string());
-            }
-            let request = Request::Keys { keys, active };
-            for (replica, address) in self.members().into_iter().filter(|(replica, _)| *replica != self.id()) {
-                match self.call(&address, &request, self.timeout()).await {
-                    Ok(Reply::Done) => {}
-                    Ok(Reply::Refused(why)) => return unreachable_replica(replica, &why),
-                    Ok(other) => return unreachable_replica(replica, &format!("{other:?}")),
-                    Err(error) => return unreachable_replica(replica, &error),
-                }
-            }
-        }
-        Reply::Done
-    }
-
-    async fn rotate_secret_here(&self) -> Reply {
-        let Some(pki) = self.pki() else {
-            return Reply::Refused("this replica has no replica listener, so nobody joins".to_owned());
-        };
-        let (generation, secret) = pki.next_secret();
-        if let Err(error) = self.take_secret(generation, secret) {
-            return Reply::Refused(error.to_string());
-        }
-        let request = pki.secret_request();
-        for (replica, address) in self.members().into_iter().filter(|(replica, _)| *replica != self.id()) {
-            match self.call_replica(replica, &address, &request, self.timeout()).await {
-                Ok(Reply::Done) => {}
-                other => {
-                    let why = format!("replica {replica} still takes the former one until it is reached ({other:?})");
-                    return Reply::Refused(format!("there is a new join token, but {why}"));
-                }
-            }
-        }
-        Reply::Done
-    }
-
-    /// Keeps a join secret, unless there is a newer one.
-    pub(crate) fn take_secret(&self, generation: u64, secret: [u8; 32]) -> std::io::Result<()> {
-        let Some(pki) = self.pki() else { return Ok(()) };
-        if pki.take_secret(generation, secret) {
-            pki.save(&self.dir().pki())?;
-            crate::keys::write_private(&self.dir().join_token(), pki.token().as_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// Keeps sealing keys that the leader sends.
-    pub(crate) fn take_keys(&self, keys: Vec<(u32, [u8; 32])>, active: u32) -> std::io::Result<()> {
-        let mut ring = (*self.keys()).clone();
-        let seals_anew = ring.active() != active;
-        for (id, key) in keys {
-            ring.insert(id, key);
-        }
-        ring.activate(active);
-        self.replace_keys(ring)?;
-        if seals_anew {
-            let raft = self.raft().clone();
-            tokio::spawn(async move {
-                if let Err(error) = raft.trigger().snapshot().await {
-                    tracing::warn!(%error, "snapshot with the new key was not taken");
-                }
-            });
-        }
-        Ok(())
-    }
-
     /// Makes learners voters as they catch up, while this replica leads.
     pub(crate) async fn promote_learners(self) {
         let mut metrics = self.raft().metrics();
@@ -428,8 +365,4 @@ impl RaftStore {
 
 fn no_replica(id: ReplicaId) -> Reply {
     Reply::Refused(format!("there is no replica {id}"))
-}
-
-fn unreachable_replica(id: ReplicaId, why: &dyn Display) -> Reply {
-    Reply::Refused(format!("replica {id} did not take the key, it must be reachable or removed: {why}"))
 }

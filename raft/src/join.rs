@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::authority_rotation::is_of_another_authority;
 use crate::errors::OpenError;
 use crate::peers::{CallError, Peers};
 use crate::pki::JoinToken;
@@ -16,24 +17,54 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
+/// What makes a token worthless.
+const ROTATED: &str = "its authority was replaced; take the present one";
+
+/// Who has a join token and looks for its group.
+pub(crate) struct Knock {
+    peers: Peers,
+    request: Request,
+}
+
+impl Knock {
+    /// With the text of the token.
+    pub(crate) fn with(token: &str) -> Result<Self, OpenError> {
+        let token = JoinToken::parse(token).ok_or_else(|| OpenError::Settings("join token is malformed".to_owned()))?;
+        let request = Request::Join { secret: token.secret.clone().into() };
+        Ok(Self { peers: Peers::new(token.client_tls()), request })
+    }
+
+    /// Shows the token at one address.
+    pub(crate) async fn at(&self, address: &str) -> Result<Welcome, CallError> {
+        match self.peers.call(None, address, &self.request, CALL_TIMEOUT).await? {
+            Reply::Joined(welcome) => Ok(welcome),
+            other => Err(CallError::Lost(format!("{address} answered {other:?}"))),
+        }
+    }
+}
+
 /// Shows the token to the given replicas, one after the other, until one takes it.
 pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
-    let token =
-        JoinToken::parse(&join.token).ok_or_else(|| OpenError::Settings("join token is malformed".to_owned()))?;
-    let peers = Peers::new(token.client_tls());
-    let request = Request::Join { secret: token.secret.clone().into() };
+    let knock = Knock::with(&join.token)?;
     let start = Instant::now();
     let mut why = "no address to join was given".to_owned();
     while start.elapsed() < JOIN_WAIT && !join.addresses.is_empty() {
+        let mut strangers = 0;
         for address in &join.addresses {
-            match peers.call(None, address, &request, CALL_TIMEOUT).await {
-                Ok(Reply::Joined(welcome)) => return Ok(welcome),
-                Ok(other) => why = format!("{address} answered {other:?}"),
+            match knock.at(address).await {
+                Ok(welcome) => return Ok(welcome),
                 Err(CallError::NotSent(error)) if error.contains("join token") => {
                     return Err(OpenError::Settings(format!("{error}: the group has another one")));
                 }
                 Err(error) => why = error.to_string(),
             }
+            strangers += usize::from(is_of_another_authority(&why));
+        }
+        // While the authority is replaced, some may show the one and some the other.
+        if strangers == join.addresses.len() {
+            return Err(OpenError::Settings(format!(
+                "{why}: the join token is of another group, or of before {ROTATED}"
+            )));
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }

@@ -69,7 +69,9 @@ impl Keys {
 
 /// Writes a file that only its owner may read, all of it or nothing.
 pub(crate) fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
+    // Of its own name: another file of the directory may be written at the same time.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(contents)?;
     file.sync_all()?;

@@ -7,6 +7,8 @@
 
 mod answer;
 mod appends;
+mod authority;
+mod authority_rotation;
 mod certificates;
 mod codec;
 mod data_dir;
@@ -32,6 +34,7 @@ mod recover;
 mod removal;
 mod removed;
 mod restore;
+mod rotation;
 mod route;
 mod rpc;
 mod seal;
@@ -52,6 +55,7 @@ mod watermark;
 pub use errors::{BackupError, OpenError};
 pub use group::ChangeError;
 pub use latency::Percentiles;
+pub use pki::Trust;
 pub use questions::{Respond, Said};
 pub use recover::{recover_alone, restore};
 pub use restore::{RestoreError, Restored};

@@ -3,34 +3,63 @@
 //! `Call` takes one [`Request`] and gives one [`Reply`]; `Install` takes a snapshot in chunks. A
 //! caller without a certificate of the cluster may only join.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use openraft::Snapshot;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{ClientStreamingService, Grpc, NamedService, UnaryService};
-use tonic::transport::{CertificateDer, Server, ServerTlsConfig};
+use tonic::transport::{self, CertificateDer, ServerTlsConfig};
 use tonic::{Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::RaftStore;
+use crate::authority::{self, Fingerprint};
 use crate::codec;
 use crate::peers::{CALL, INSTALL, MESSAGE_BYTES_MAX, REMOVED, SERVICE, TARGET};
-use crate::pki;
 use crate::rpc::{Frame, Reply, Request, SnapshotHead};
 use crate::seal::Keyring;
 use crate::snapshot::SnapshotFile;
 use crate::types::{ReplicaId, vote, vote_record};
 
+/// How long a handshake that was begun with a former certificate may take to end.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+
+/// Pause after a connection could not be accepted: there may be too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
 /// A bound listener that does not serve yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
+}
+
+/// Where accepted connections go: to a server with the newest certificate. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors {
+    servers: Arc<Mutex<Servers>>,
+}
+
+#[derive(Debug, Default)]
+struct Servers {
+    /// The oldest first. Those before the last one end soon.
+    running: VecDeque<Server>,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Server {
+    connections: mpsc::UnboundedSender<TcpStream>,
+    /// Connections end in order when it is dropped.
+    _open: oneshot::Sender<()>,
 }
 
 impl Listener {
@@ -42,61 +71,94 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` turns true or its sender is gone, with the newest certificate.
-    pub(crate) fn serve(
-        self,
-        store: RaftStore,
-        mut tls: watch::Receiver<ServerTlsConfig>,
-        mut stop: watch::Receiver<bool>,
-    ) {
-        let listener = Arc::new(self.listener);
+    /// Accepts connections until `stop` turns true or its sender is gone.
+    pub(crate) fn serve(self, doors: Doors, mut stop: watch::Receiver<bool>) {
         tokio::spawn(async move {
-            while !*stop.borrow() {
-                let renewed = tls.borrow_and_update().clone();
-                let builder = Server::builder().tls_config(renewed);
-                let router = match builder {
-                    Ok(mut builder) => builder.add_service(ReplicaService { store: store.clone() }),
-                    Err(error) => return tracing::error!(%error, "replica listener cannot use its certificate"),
-                };
-                let incoming = accepted(Arc::clone(&listener));
-                let (ended, end) = tokio::sync::oneshot::channel::<()>();
-                tokio::spawn(async move {
-                    let signal = async move { drop(end.await) };
-                    if let Err(error) = router.serve_with_incoming_shutdown(incoming, signal).await {
-                        tracing::error!(%error, "replica listener stopped");
-                    }
-                });
-                // Stopped, abandoned with its replica, or there is a new certificate: connections
-                // are ended in order and made anew. They end meanwhile; others are accepted already.
-                tokio::select! {
-                    _ = stop.wait_for(|stop| *stop) => return drop(ended),
-                    renewed = tls.changed() => {
-                        drop(ended);
-                        if renewed.is_err() {
-                            return;
+            let accept = async {
+                loop {
+                    match self.listener.accept().await {
+                        Ok((stream, _)) => doors.admit(stream),
+                        Err(error) => {
+                            tracing::debug!(%error, "connection of a replica was not accepted");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
                         }
                     }
                 }
+            };
+            tokio::select! {
+                () = accept => {}
+                _ = stop.wait_for(|stop| *stop) => {}
             }
+            doors.close();
         });
     }
 }
 
-/// The connections of a listener, until this stream is dropped.
-fn accepted(listener: Arc<TcpListener>) -> impl futures::Stream<Item = std::io::Result<TcpStream>> {
-    futures::stream::unfold(listener, |listener| async move {
-        let stream = listener.accept().await.and_then(|(stream, _)| {
-            // Two small answers in a row must not wait for an acknowledgement in between, for 40 ms.
-            stream.set_nodelay(true)?;
-            Ok(stream)
+impl Doors {
+    /// Serves connections that are accepted from now on with this certificate. Those that are open
+    /// end in order and are made anew; until then they may ask only if all whom they could have
+    /// believed, `trusted`, are still believed.
+    pub(crate) fn open(
+        &self,
+        store: &RaftStore,
+        tls: ServerTlsConfig,
+        trusted: Vec<Fingerprint>,
+    ) -> Result<(), String> {
+        let mut builder = transport::Server::builder().tls_config(tls).map_err(|e| e.to_string())?;
+        let router = builder.add_service(ReplicaService { store: store.clone(), trusted: trusted.into() });
+        let (connections, accepted) = mpsc::unbounded_channel();
+        let (open, closed) = oneshot::channel();
+        let has_former = {
+            let mut servers = self.lock();
+            if servers.stopped {
+                return Ok(());
+            }
+            servers.running.push_back(Server { connections, _open: open });
+            servers.running.len() > 1
+        };
+        tokio::spawn(async move {
+            let incoming = UnboundedReceiverStream::new(accepted).map(Ok::<_, std::io::Error>);
+            let signal = async move { drop(closed.await) };
+            if let Err(error) = router.serve_with_incoming_shutdown(incoming, signal).await {
+                tracing::error!(%error, "replica listener stopped");
+            }
         });
-        Some((stream, listener))
-    })
+        if has_former {
+            let doors = self.clone();
+            tokio::spawn(async move {
+                // Who has begun a handshake believes that it goes on.
+                tokio::time::sleep(HANDSHAKE_MAX).await;
+                doors.lock().running.pop_front();
+            });
+        }
+        Ok(())
+    }
+
+    fn admit(&self, stream: TcpStream) {
+        // Two small answers in a row must not wait for an acknowledgement in between, for 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            return tracing::debug!(%error, "connection of a replica was not accepted");
+        }
+        if let Some(server) = self.lock().running.back() {
+            // A server that is gone has said why.
+            drop(server.connections.send(stream));
+        }
+    }
+
+    fn close(&self) {
+        *self.lock() = Servers { running: VecDeque::new(), stopped: true };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Clone)]
 struct ReplicaService {
     store: RaftStore,
+    /// Whose certificates were believed when its connections were made.
+    trusted: Arc<[Fingerprint]>,
 }
 
 impl NamedService for ReplicaService {
@@ -131,6 +193,20 @@ impl Service<http::Request<tonic::body::Body>> for ReplicaService {
 struct CallMethod(ReplicaService);
 struct InstallMethod(ReplicaService);
 
+impl ReplicaService {
+    /// Refuses what comes by a connection that could not be made any more: an authority was dropped.
+    fn check_trust(&self) -> Result<(), Status> {
+        let is_dropped = self.store.pki().is_none_or(|pki| {
+            let trusted = pki.trusted();
+            self.trusted.iter().any(|authority| !trusted.contains(authority))
+        });
+        match is_dropped {
+            true => Err(Status::aborted("the authority of replicas was replaced, connect anew")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// A holder of a certificate of the cluster.
 struct Caller {
     chain: Arc<Vec<CertificateDer<'static>>>,
@@ -139,7 +215,7 @@ struct Caller {
 impl Caller {
     /// Which replica it is, as its certificate tells.
     fn id(&self) -> Option<ReplicaId> {
-        self.chain.first().and_then(|certificate| pki::replica_of(certificate))
+        self.chain.first().and_then(|certificate| authority::replica_of(certificate))
     }
 }
 
@@ -173,8 +249,10 @@ impl UnaryService<Frame> for CallMethod {
     type Future = BoxFuture<Response<Frame>, Status>;
 
     fn call(&mut self, request: tonic::Request<Frame>) -> Self::Future {
-        let store = self.0.store.clone();
+        let service = self.0.clone();
         Box::pin(async move {
+            service.check_trust()?;
+            let store = service.store;
             let caller = caller(&request);
             if let Some(caller) = &caller {
                 check(&store, caller, &request)?;
@@ -200,22 +278,25 @@ impl ClientStreamingService<Frame> for InstallMethod {
     type Future = BoxFuture<Response<Frame>, Status>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Frame>>) -> Self::Future {
-        let store = self.0.store.clone();
+        let service = self.0.clone();
         Box::pin(async move {
+            service.check_trust()?;
             let caller = caller(&request).ok_or_else(|| Status::permission_denied("not a replica"))?;
-            check(&store, &caller, &request)?;
-            let vote = receive(&store, request.into_inner()).await?;
+            check(&service.store, &caller, &request)?;
+            let vote = receive(&service, request.into_inner()).await?;
             reply(&Reply::Installed { vote })
         })
     }
 }
 
-async fn receive(store: &RaftStore, mut frames: Streaming<Frame>) -> Result<crate::record::VoteRecord, Status> {
+async fn receive(service: &ReplicaService, mut frames: Streaming<Frame>) -> Result<crate::record::VoteRecord, Status> {
+    let store = &service.store;
     let first = frames.next().await.ok_or_else(|| Status::invalid_argument("no snapshot"))??;
     let head: SnapshotHead = codec::decode(&first.body).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let unavailable = |e: &dyn std::fmt::Display| Status::unavailable(e.to_string());
     let file = *store.raft().begin_receiving_snapshot().await.map_err(|e| unavailable(&e))?;
-    if let Err(status) = fill(&file, &mut frames, store.keys()).await {
+    let received = fill(&file, &mut frames, store.keys()).await;
+    if let Err(status) = received.and_then(|()| service.check_trust()) {
         file.discard();
         return Err(status);
     }

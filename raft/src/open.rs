@@ -10,7 +10,7 @@ use model::Timestamp;
 use store::Store;
 use tokio::sync::watch;
 
-use crate::certificates;
+use crate::certificates::Certificates;
 use crate::data_dir::{DataDir, random_id};
 use crate::errors::OpenError;
 use crate::flusher::Flusher;
@@ -19,7 +19,7 @@ use crate::join;
 use crate::keys::Keys;
 use crate::latency::Latency;
 use crate::leadership::Watches;
-use crate::listener::Listener;
+use crate::listener::{Doors, Listener};
 use crate::log::{LogBackend, LogStore};
 use crate::network::Network;
 use crate::peers::Peers;
@@ -78,7 +78,10 @@ impl RaftStore {
         };
         let renewal = settings.certificate_renewal;
         let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id, renewal)).transpose().map_err(|e| start(&e))?;
-        let peers = tls.map(Peers::new);
+        let (peers, doors) = (tls.map(Peers::new), Doors::default());
+        let certificates = disk.pki.clone().zip(peers.clone());
+        let certificates =
+            certificates.map(|(pki, peers)| Certificates::new(pki, disk.id, renewal, peers, doors.clone()));
         let removed = disk.machine.removed();
         let announcer = disk.log.announcer();
         let network = Network { own: disk.id, peers: peers.clone(), announcer: announcer.clone() };
@@ -104,7 +107,8 @@ impl RaftStore {
             feed: disk.feed,
             keys: disk.keys,
             pki: disk.pki,
-            peers: peers.clone(),
+            peers,
+            certificates,
             commit,
             fsync: disk.fsync,
             timeout: settings.commit_timeout,
@@ -119,8 +123,8 @@ impl RaftStore {
             stop,
             dir: disk.dir,
         });
-        if let (Some(listener), Some(peers)) = (listener, &peers) {
-            store.serve(listener, peers.clone(), renewal, &stopped)?;
+        if let Some(listener) = listener {
+            store.serve(listener, doors, &stopped)?;
         }
         store.begin_duties(&stopped);
         store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
@@ -148,18 +152,11 @@ impl RaftStore {
     }
 
     /// Answers other replicas, until it stops.
-    fn serve(
-        &self,
-        listener: Listener,
-        peers: Peers,
-        renewal: Duration,
-        stopped: &watch::Receiver<bool>,
-    ) -> Result<(), OpenError> {
-        let Some(pki) = self.pki() else { return Ok(()) };
-        let tls = pki.server_tls(self.id(), renewal).map_err(|e| OpenError::Start(e.to_string()))?;
-        let (server, tls) = watch::channel(tls);
-        listener.serve(self.clone(), tls, stopped.clone());
-        self.spawn(stopped.clone(), certificates::renew(pki.clone(), self.id(), renewal, peers, server));
+    fn serve(&self, listener: Listener, doors: Doors, stopped: &watch::Receiver<bool>) -> Result<(), OpenError> {
+        let Some(certificates) = self.certificates() else { return Ok(()) };
+        certificates.present(self).map_err(OpenError::Start)?;
+        listener.serve(doors, stopped.clone());
+        self.spawn(stopped.clone(), certificates.clone().renew(self.clone()));
         Ok(())
     }
 

@@ -76,6 +76,8 @@ impl Peers {
     }
 
     /// Asks whoever is at an address; with a target, that replica only.
+    ///
+    /// A connection that was made before the group's authority was replaced is replaced as well.
     pub(crate) async fn call(
         &self,
         target: Option<ReplicaId>,
@@ -84,13 +86,22 @@ impl Peers {
         timeout: Duration,
     ) -> Result<Reply, CallError> {
         let body = codec::encode_in(request.format(), request).map_err(|e| CallError::NotSent(e.to_string()))?;
+        let body = bytes::Bytes::from(body);
         let call = async {
-            let mut client = self.client(address).await?;
-            let question = addressed(target, Frame { body: body.into() });
-            let reply = client
-                .unary(question, PathAndQuery::from_static(CALL), ProstCodec::default())
-                .await
-                .map_err(|status| self.failed(address, &status))?;
+            let ask = async || {
+                let mut client = self.client(address).await?;
+                let question = addressed(target, Frame { body: body.clone() });
+                let answer = client.unary(question, PathAndQuery::from_static(CALL), ProstCodec::default()).await;
+                Ok::<_, CallError>(answer)
+            };
+            let answer = match ask().await? {
+                Err(status) if status.code() == tonic::Code::Aborted => {
+                    self.forget(address);
+                    ask().await?
+                }
+                answer => answer,
+            };
+            let reply: tonic::Response<Frame> = answer.map_err(|status| self.failed(address, &status))?;
             decode_reply(&reply.into_inner())
         };
         tokio::time::timeout(timeout, call)
@@ -123,12 +134,16 @@ impl Peers {
         let channel = match known {
             Some(channel) => channel,
             None => {
-                let channel = self.endpoint(address).map_err(|e| not_sent(&e))?.connect().await.map_err(|e| {
+                let tls = self.tls.load_full();
+                let channel = endpoint(address, &tls).map_err(|e| not_sent(&e))?.connect().await.map_err(|e| {
                     let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
                     not_sent(&cause)
                 })?;
                 let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-                channels.insert(address.to_owned(), channel.clone());
+                // Renewed meanwhile, it would show the former certificate for ever.
+                if Arc::ptr_eq(&tls, &self.tls.load()) {
+                    channels.insert(address.to_owned(), channel.clone());
+                }
                 channel
             }
         };
@@ -143,16 +158,6 @@ impl Peers {
         Ok(client)
     }
 
-    fn endpoint(&self, address: &str) -> Result<Endpoint, tonic::transport::Error> {
-        Endpoint::from_shared(format!("https://{address}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .tls_config(ClientTlsConfig::clone(&self.tls.load()))
-    }
-
     fn forget(&self, address: &str) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
     }
@@ -164,6 +169,10 @@ impl Peers {
         }
         match status.code() {
             tonic::Code::PermissionDenied | tonic::Code::Unimplemented => CallError::NotSent(what),
+            tonic::Code::Aborted => {
+                self.forget(address);
+                CallError::NotSent(what)
+            }
             // What cannot be read is not executed.
             tonic::Code::InvalidArgument if status.message().contains(codec::NEWER) => CallError::Older(what),
             _ => {
@@ -172,6 +181,16 @@ impl Peers {
             }
         }
     }
+}
+
+fn endpoint(address: &str, tls: &ClientTlsConfig) -> Result<Endpoint, tonic::transport::Error> {
+    Endpoint::from_shared(format!("https://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tls_config(tls.clone())
 }
 
 fn addressed<T>(target: Option<ReplicaId>, message: T) -> tonic::Request<T> {

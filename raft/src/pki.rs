@@ -3,51 +3,63 @@
 //! Every replica holds the authority and signs its own certificate with it, anew from time to time;
 //! a certificate proves membership and tells which member. The join token is the authority's
 //! certificate, which the new replica thereby pins, and a secret that lets it in. The secret can be
-//! replaced: of two, the one of the higher generation holds.
+//! replaced: of two, the one of the higher generation holds. The authority can be replaced in three
+//! steps, each taken by all before the next one: all trust the new one beside the old, all show
+//! certificates of the new one, the old one is trusted no more.
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
+use crate::authority::{Authority, Fingerprint, Root, SERVER_NAME};
 use crate::codec::CodecError;
 use crate::keys::write_private;
 use crate::log::invalid;
 use crate::rpc::Request;
 use crate::types::ReplicaId;
 
-/// The name in every replica's certificate; connections are made by address and checked by this.
-const SERVER_NAME: &str = "replica.kuma-cp";
-
 const TOKEN_PREFIX: &str = "kuma-join";
 
 const SECRET_BYTES: usize = 32;
 
-/// How far a certificate begins in the past: clocks differ.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
+/// In the file, before an authority that is trusted and not shown yet.
+const NEXT: &str = "next\n";
 
-/// A certificate holds for this many times the interval of its renewal.
-const RENEWALS_PER_LIFE: u32 = 3;
+/// In the file, before the certificate of an authority that is trusted and not shown any more.
+const FORMER: &str = "former\n";
 
-/// What stands before the 32 bytes of an Ed25519 key in PKCS#8 (RFC 8410, section 7).
-const ED25519_PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-
-/// The cluster's authority and join secret. Clones share the secret.
+/// The cluster's authority and join secret. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Pki {
-    certificate: String,
-    key: String,
-    secret: Arc<ArcSwap<JoinSecret>>,
+    held: Arc<ArcSwap<Held>>,
+    /// Held while the file is written, so that it never goes back.
+    changing: Arc<Mutex<()>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Held {
+    /// What own certificates are signed with, and what the join token pins.
+    current: Authority,
+    also: Also,
+    secret: JoinSecret,
+}
+
+/// What is trusted beside the current authority, while it is replaced.
+#[derive(Clone, PartialEq, Eq)]
+enum Also {
+    Nothing,
+    /// Shown from the next step on.
+    Next(Authority),
+    /// Shown until the last step.
+    Former(Root),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,48 +68,130 @@ struct JoinSecret {
     bytes: [u8; SECRET_BYTES],
 }
 
+impl JoinSecret {
+    /// The secret that everybody who holds the authority has for a generation, without a word: a
+    /// replacement that is gone on with by another leader must not bring a second one.
+    fn of(authority: &Authority, generation: u64) -> Self {
+        let digest = Sha256::digest(format!("kuma-cp join secret {generation}\n{}", authority.key()));
+        Self { generation, bytes: digest.into() }
+    }
+}
+
+/// One step of the replacement of the authority.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// Trust this authority as well. Certificate and key as PEM.
+    Trust { certificate: String, key: String },
+    /// Show certificates of it, and let new replicas in with a token that pins it, and has the secret
+    /// of this generation that follows from it.
+    Show { authority: Fingerprint, generation: u64 },
+    /// Trust it alone.
+    Rely { authority: Fingerprint },
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // Not its key.
+            Self::Trust { .. } => f.write_str("Trust"),
+            Self::Show { authority, generation } => write!(f, "Show({authority}, {generation})"),
+            Self::Rely { authority } => write!(f, "Rely({authority})"),
+        }
+    }
+}
+
+/// How far a replica is in the replacement of the authority; JSON in [`crate::Vitals`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Trust {
+    /// The authority of the certificates that it shows; empty without a replica listener.
+    pub shown: String,
+    /// One that it trusts already, and will show.
+    pub next: Option<String>,
+    /// One that it showed, and still trusts.
+    pub former: Option<String>,
+}
+
 impl std::fmt::Debug for Pki {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pki").finish_non_exhaustive()
+        f.debug_tuple("Pki").field(&self.trust()).finish()
     }
 }
 
 /// What a new replica learns from the token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct JoinToken {
-    authority: String,
+    authority: Root,
     /// What it shows.
     pub(crate) secret: Vec<u8>,
 }
 
 impl Pki {
+    fn new(held: Held) -> Self {
+        Self { held: Arc::new(ArcSwap::from_pointee(held)), changing: Arc::default() }
+    }
+
+    fn first(current: Authority, secret: [u8; SECRET_BYTES]) -> Self {
+        Self::new(Held { current, also: Also::Nothing, secret: JoinSecret { generation: 0, bytes: secret } })
+    }
+
     /// A new authority and secret.
     pub(crate) fn generate() -> Result<Self, rcgen::Error> {
-        Self::with(&KeyPair::generate()?, rand::random())
+        Ok(Self::first(Authority::generate()?, rand::random()))
     }
 
     /// The authority and secret that all replicas with this text have in common, without a word.
     pub(crate) fn of_shared_secret(text: &str) -> Result<Self, rcgen::Error> {
         let derived = |purpose: &str| Sha256::digest(format!("kuma-cp replicas {purpose}\n{text}"));
-        let mut der = ED25519_PKCS8.to_vec();
-        der.extend_from_slice(&derived("authority"));
-        Self::with(&KeyPair::try_from(der)?, derived("join secret").into())
+        Ok(Self::first(Authority::derived(&derived("authority").into())?, derived("join secret").into()))
     }
 
-    fn with(key: &KeyPair, secret: [u8; SECRET_BYTES]) -> Result<Self, rcgen::Error> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "kuma-cp replicas");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let certificate = params.self_signed(key)?;
-        let secret = Arc::new(ArcSwap::from_pointee(JoinSecret { generation: 0, bytes: secret }));
-        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem(), secret })
+    /// How far the replacement of the authority is.
+    pub(crate) fn trust(&self) -> Trust {
+        let held = self.held.load();
+        let named = |fingerprint: Fingerprint| Some(fingerprint.to_string());
+        let (next, former) = match &held.also {
+            Also::Nothing => (None, None),
+            Also::Next(next) => (named(next.fingerprint()), None),
+            Also::Former(former) => (None, named(former.fingerprint())),
+        };
+        Trust { shown: held.current.fingerprint().to_string(), next, former }
+    }
+
+    /// The step that makes others trust the authority that is to be shown at last: the one that was
+    /// begun with, or a new one.
+    pub(crate) fn trust_step(&self) -> Result<(Fingerprint, Step), rcgen::Error> {
+        let held = self.held.load();
+        let authority = match &held.also {
+            Also::Former(_) => held.current.clone(),
+            Also::Next(next) => next.clone(),
+            Also::Nothing => Authority::following()?,
+        };
+        let step = Step::Trust { certificate: authority.root().pem().to_owned(), key: authority.key().to_owned() };
+        Ok((authority.fingerprint(), step))
+    }
+
+    /// The step that makes others trust nothing but what is shown here.
+    pub(crate) fn rely_step(&self) -> Step {
+        Step::Rely { authority: self.held.load().current.fingerprint() }
+    }
+
+    /// Takes a step and writes the file.
+    ///
+    /// # Errors
+    /// When it does not fit to what is held, or the file is not written; nothing is changed then.
+    pub(crate) fn take_step(&self, step: &Step, file: &Path) -> Result<(), String> {
+        self.change(file, |held| held.after(step))?.map_err(|error| error.to_string())
+    }
+
+    /// The authorities whose certificates are trusted.
+    pub(crate) fn trusted(&self) -> Vec<Fingerprint> {
+        self.held.load().roots().into_iter().map(Root::fingerprint).collect()
     }
 
     /// Generation of the join secret.
     pub(crate) fn generation(&self) -> u64 {
-        self.secret.load().generation
+        self.held.load().secret.generation
     }
 
     /// The next join secret.
@@ -105,18 +199,36 @@ impl Pki {
         (self.generation() + 1, rand::random())
     }
 
-    /// Takes a join secret, unless it has a newer one; tells whether it did.
-    pub(crate) fn take_secret(&self, generation: u64, bytes: [u8; SECRET_BYTES]) -> bool {
-        let newer = generation > self.generation();
-        if newer {
-            self.secret.store(Arc::new(JoinSecret { generation, bytes }));
+    /// Takes a join secret and writes the file, unless it has a newer one; tells whether it did.
+    pub(crate) fn take_secret(&self, generation: u64, bytes: [u8; SECRET_BYTES], file: &Path) -> io::Result<bool> {
+        let newer = |held: &Held| {
+            if generation > held.secret.generation {
+                Ok(Held { secret: JoinSecret { generation, bytes }, ..held.clone() })
+            } else {
+                Err(())
+            }
+        };
+        match self.change(file, newer) {
+            Ok(written) => written.map(|()| true),
+            Err(()) => Ok(false),
         }
-        newer
+    }
+
+    /// Changes what is held, on disk first.
+    fn change<E>(&self, file: &Path, change: impl FnOnce(&Held) -> Result<Held, E>) -> Result<io::Result<()>, E> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.load();
+        let changed = change(&held)?;
+        if changed == **held {
+            return Ok(Ok(()));
+        }
+        let written = write_private(file, changed.to_text().as_bytes());
+        Ok(written.map(|()| self.held.store(Arc::new(changed))))
     }
 
     /// What tells another replica the join secret.
     pub(crate) fn secret_request(&self) -> Request {
-        let JoinSecret { generation, bytes } = **self.secret.load();
+        let JoinSecret { generation, bytes } = self.held.load().secret;
         Request::Secret { generation, secret: bytes }
     }
 
@@ -137,90 +249,130 @@ impl Pki {
     }
 
     /// All of it as text: one line with the secret and its generation unless that is 0, certificate,
-    /// key.
+    /// key. While the authority is replaced: a line that says how the other one stands, its
+    /// certificate, and the key of one that is to come.
     pub(crate) fn to_text(&self) -> String {
-        let JoinSecret { generation, bytes } = **self.secret.load();
-        let generation = if generation > 0 { format!(" {generation}") } else { String::new() };
-        format!("{}{generation}\n{}{}", BASE64.encode(bytes), self.certificate, self.key)
+        self.held.load().to_text()
     }
 
     /// Reads what [`Self::to_text`] wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        const BEGIN: &str = "-----BEGIN ";
-        let (secret, rest) = text.split_once('\n')?;
-        let (secret, generation) = secret.split_once(' ').unwrap_or((secret, "0"));
-        let second = rest.match_indices(BEGIN).nth(1)?.0;
-        let (certificate, key) = rest.split_at(second);
-        let pki = Self {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            secret: Arc::new(ArcSwap::from_pointee(JoinSecret {
-                generation: generation.parse().ok()?,
-                bytes: BASE64.decode(secret).ok()?.try_into().ok()?,
-            })),
-        };
-        pki.leaf(0, BACKDATED).ok().map(|_| pki)
+        Held::parse(text).map(Self::new)
     }
 
     /// The token that lets a new replica in. Whoever has it can become a replica.
     pub(crate) fn token(&self) -> String {
-        let authority = pem_body(&self.certificate);
-        format!("{TOKEN_PREFIX}.{authority}.{}", BASE64.encode(self.secret.load().bytes))
+        let held = self.held.load();
+        format!("{TOKEN_PREFIX}.{}.{}", held.current.root().to_token(), BASE64.encode(held.secret.bytes))
     }
 
     /// Whether this is the join secret, in a time that does not tell how much of it is right.
     pub(crate) fn admits(&self, secret: &[u8]) -> bool {
-        Sha256::digest(secret) == Sha256::digest(self.secret.load().bytes)
-    }
-
-    /// A new certificate with its key, for server and client, to be renewed after `renewal`.
-    fn leaf(&self, id: ReplicaId, renewal: Duration) -> Result<(String, String), rcgen::Error> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, id.to_string());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        params.not_before = epoch + now.saturating_sub(BACKDATED);
-        params.not_after = epoch + now + renewal * RENEWALS_PER_LIFE;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &issuer)?;
-        Ok((certificate.pem(), key.serialize_pem()))
+        Sha256::digest(secret) == Sha256::digest(self.held.load().secret.bytes)
     }
 
     /// The listener's side: a client certificate is optional, because a new replica has none; the
     /// service refuses all but joining without one.
     pub(crate) fn server_tls(&self, id: ReplicaId, renewal: Duration) -> Result<ServerTlsConfig, rcgen::Error> {
-        let (certificate, key) = self.leaf(id, renewal)?;
+        let held = self.held.load();
+        let (certificate, key) = held.current.leaf(id, renewal)?;
+        let roots: String = held.roots().into_iter().map(Root::pem).collect();
         Ok(ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
-            .client_ca_root(Certificate::from_pem(&self.certificate))
+            .client_ca_root(Certificate::from_pem(roots))
             .client_auth_optional(true))
     }
 
     /// The caller's side.
     pub(crate) fn client_tls(&self, id: ReplicaId, renewal: Duration) -> Result<ClientTlsConfig, rcgen::Error> {
-        let (certificate, key) = self.leaf(id, renewal)?;
-        Ok(trusting(&self.certificate).identity(Identity::from_pem(certificate, key)))
+        let held = self.held.load();
+        let (certificate, key) = held.current.leaf(id, renewal)?;
+        Ok(trusting(&held.roots()).identity(Identity::from_pem(certificate, key)))
     }
 }
 
-/// The replica that a certificate of the cluster is of; `None` when it does not say.
-pub(crate) fn replica_of(certificate: &[u8]) -> Option<ReplicaId> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let name = certificate.subject().iter_common_name().next()?;
-    name.as_str().ok()?.parse().ok()
+impl Held {
+    /// Whose certificates are trusted, the own first.
+    fn roots(&self) -> Vec<&Root> {
+        let also = match &self.also {
+            Also::Nothing => None,
+            Also::Next(next) => Some(next.root()),
+            Also::Former(former) => Some(former),
+        };
+        std::iter::once(self.current.root()).chain(also).collect()
+    }
+
+    /// What is held after a step. One that was taken already changes nothing.
+    fn after(&self, step: &Step) -> Result<Self, String> {
+        let shown = self.current.fingerprint();
+        match step {
+            Step::Trust { certificate, key } => {
+                let authority = Authority::parse(certificate, key).ok_or("it is no authority")?;
+                match &self.also {
+                    _ if authority.fingerprint() == shown => Ok(self.clone()),
+                    Also::Former(_) => Err("it still trusts the one before the one that it shows".to_owned()),
+                    // One that was begun with before and that not everybody got: nobody shows it.
+                    Also::Nothing | Also::Next(_) => Ok(Self { also: Also::Next(authority), ..self.clone() }),
+                }
+            }
+            Step::Show { authority, generation } => {
+                let shows = match &self.also {
+                    _ if *authority == shown => self.clone(),
+                    Also::Next(next) if next.fingerprint() == *authority => {
+                        let also = Also::Former(self.current.root().clone());
+                        Self { current: next.clone(), also, ..self.clone() }
+                    }
+                    _ => return Err("it does not have the new authority".to_owned()),
+                };
+                let newer = *generation > self.secret.generation;
+                let secret = if newer { JoinSecret::of(&shows.current, *generation) } else { self.secret };
+                Ok(Self { secret, ..shows })
+            }
+            Step::Rely { authority } if *authority == shown => Ok(Self { also: Also::Nothing, ..self.clone() }),
+            Step::Rely { .. } => Err("it shows another authority".to_owned()),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let JoinSecret { generation, bytes } = self.secret;
+        let generation = if generation > 0 { format!(" {generation}") } else { String::new() };
+        let whole = |authority: &Authority| format!("{}{}", authority.root().pem(), authority.key());
+        let also = match &self.also {
+            Also::Nothing => String::new(),
+            Also::Next(next) => format!("{NEXT}{}", whole(next)),
+            Also::Former(former) => format!("{FORMER}{}", former.pem()),
+        };
+        format!("{}{generation}\n{}{also}", BASE64.encode(bytes), whole(&self.current))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (secret, rest) = text.split_once('\n')?;
+        let (secret, generation) = secret.split_once(' ').unwrap_or((secret, "0"));
+        let after = |line: &str| rest.split_once(&format!("\n{line}"));
+        let (current, also) = match (after(NEXT), after(FORMER)) {
+            (None, None) => (rest, Also::Nothing),
+            (Some((current, next)), None) => (current, Also::Next(authority(next)?)),
+            (None, Some((current, former))) => (current, Also::Former(Root::parse(former)?)),
+            (Some(_), Some(_)) => return None,
+        };
+        let secret =
+            JoinSecret { generation: generation.parse().ok()?, bytes: BASE64.decode(secret).ok()?.try_into().ok()? };
+        Some(Self { current: authority(current)?, also, secret })
+    }
 }
 
-fn trusting(authority: &str) -> ClientTlsConfig {
-    ClientTlsConfig::new().domain_name(SERVER_NAME).ca_certificate(Certificate::from_pem(authority))
+/// Certificate and key, one behind the other.
+fn authority(text: &str) -> Option<Authority> {
+    let second = text.match_indices("-----BEGIN ").nth(1)?.0;
+    let (certificate, key) = text.split_at(second);
+    // The line break before a line that says what follows was taken with that line.
+    let key = if key.ends_with('\n') { key.to_owned() } else { format!("{key}\n") };
+    Authority::parse(certificate, &key)
 }
 
-/// The body of a PEM text as unpadded URL-safe base64.
-fn pem_body(pem: &str) -> String {
-    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    body.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()
+fn trusting(roots: &[&Root]) -> ClientTlsConfig {
+    let roots = roots.iter().map(|root| Certificate::from_pem(root.pem()));
+    ClientTlsConfig::new().domain_name(SERVER_NAME).ca_certificates(roots)
 }
 
 impl JoinToken {
@@ -231,73 +383,14 @@ impl JoinToken {
         if prefix != TOKEN_PREFIX || parts.next().is_some() {
             return None;
         }
-        let der = BASE64.decode(authority).ok()?;
-        let body = base64::engine::general_purpose::STANDARD.encode(der);
-        let authority = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
-        Some(Self { authority, secret: BASE64.decode(secret).ok()? })
+        Some(Self { authority: Root::of_token(authority)?, secret: BASE64.decode(secret).ok()? })
     }
 
     /// The new replica's side of its first call: it trusts nobody but the pinned authority.
     pub(crate) fn client_tls(&self) -> ClientTlsConfig {
-        trusting(&self.authority)
+        trusting(&[&self.authority])
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_comes_back_and_the_token_fits_it() {
-        let pki = Pki::generate().unwrap();
-        assert_eq!(Pki::parse(&pki.to_text()).unwrap().to_text(), pki.to_text());
-        let token = JoinToken::parse(&pki.token()).unwrap();
-        assert!(pki.admits(&token.secret));
-        assert!(!pki.admits(&token.secret[1..]));
-        assert!(!pki.admits(b""));
-        assert_eq!(pem_body(&token.authority), pem_body(&pki.certificate));
-    }
-
-    #[test]
-    fn a_newer_join_secret_replaces_the_older_one() {
-        let pki = Pki::generate().unwrap();
-        let former = JoinToken::parse(&pki.token()).unwrap();
-        let (generation, secret) = pki.next_secret();
-        assert!(pki.take_secret(generation, secret));
-        assert!(!pki.take_secret(generation, [7; 32]) && !pki.take_secret(0, [7; 32]));
-        assert!(pki.admits(&secret) && !pki.admits(&former.secret));
-        let read = Pki::parse(&pki.to_text()).unwrap();
-        assert!(read.admits(&secret) && read.generation() == 1);
-    }
-
-    #[test]
-    fn replicas_with_one_secret_have_one_authority() {
-        let [one, same, other] = ["s3cret", "s3cret", "another"].map(|text| Pki::of_shared_secret(text).unwrap());
-        assert_eq!(one.token(), same.token());
-        assert_ne!(one.token(), other.token());
-        assert!(Pki::parse(&one.to_text()).is_some());
-    }
-
-    #[test]
-    fn a_certificate_tells_which_replica_it_is_of() {
-        let (pem, _) = Pki::generate().unwrap().leaf(42, BACKDATED).unwrap();
-        let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
-        assert_eq!(replica_of(&parsed.contents), Some(42));
-        assert_eq!(replica_of(b"x"), None);
-    }
-
-    #[test]
-    fn what_is_no_token_is_refused() {
-        for text in ["", "kuma-join", "kuma-join.x", "other.YQ.YQ", "kuma-join.YQ.YQ.YQ", "kuma-join.*.YQ"] {
-            assert!(JoinToken::parse(text).is_none(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused() {
-        let text = Pki::generate().unwrap().to_text();
-        for cut in [0, 10, 100, text.len() / 2] {
-            assert!(Pki::parse(&text[..cut]).is_none(), "cut at {cut}");
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 use store::{CommitError, GuardFailure};
 
 use crate::codec::{CodecError, FORMAT_OLDEST};
+use crate::pki::Step;
 use crate::proposer::Refusal;
 use crate::record::{EntryRecord, KeyRecord, LogIdRecord, MembershipRecord, VoteRecord};
 use crate::types::{
@@ -62,6 +63,12 @@ pub(crate) enum Request {
     },
     /// Something that control planes ask each other, as JSON. Since format 2.
     Question(ByteBuf),
+    /// Take this step of the replacement of the authority, which the leader of `term` orders. Since
+    /// format 3.
+    Authority {
+        term: u64,
+        step: Step,
+    },
 }
 
 /// A change of the group.
@@ -81,6 +88,8 @@ pub(crate) enum Change {
     RotateSecret,
     /// Adds a learner, and first takes out another replica that has its address. Since format 2.
     Replace { id: ReplicaId, address: String },
+    /// Replaces the authority of the replicas. Since format 3.
+    RotateAuthority,
 }
 
 /// An answer.
@@ -190,6 +199,7 @@ impl Request {
     /// The oldest format that can express it.
     pub(crate) fn format(&self) -> u8 {
         match self {
+            Self::Authority { .. } | Self::Change(Change::RotateAuthority) => 3,
             Self::Vitals(_)
             | Self::Presence
             | Self::Question(_)

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use store::{CommitError, Committed, Feed, KindFilter, Leadership, ReadError, Revision, Snapshot, Store, Txn, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::certificates::Certificates;
 use crate::data_dir::DataDir;
 use crate::keys::Keys;
 use crate::latency::Latency;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) keys: Keys,
     pub(crate) pki: Option<Pki>,
     pub(crate) peers: Option<Peers>,
+    pub(crate) certificates: Option<Certificates>,
     pub(crate) queue: mpsc::Sender<Proposal>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) contact: watch::Receiver<Contact>,
@@ -154,6 +156,10 @@ impl RaftStore {
 
     pub(crate) fn pki(&self) -> Option<&Pki> {
         self.inner.pki.as_ref()
+    }
+
+    pub(crate) fn certificates(&self) -> Option<&Certificates> {
+        self.inner.certificates.as_ref()
     }
 
     pub(crate) fn removed(&self) -> &Removed {

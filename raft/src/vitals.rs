@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::RaftStore;
+use crate::authority_rotation::is_of_another_authority;
 use crate::codec::FORMAT_OLDEST;
 use crate::latency::Percentiles;
 use crate::peers::CallError;
+use crate::pki::{Pki, Trust};
 use crate::questions::Questions;
 use crate::rpc::{Reply, Request};
 use crate::status::Role;
@@ -47,6 +49,8 @@ pub struct Vitals {
     pub fsync: Percentiles,
     /// Generation of the join secret that it holds.
     pub join_secret: u64,
+    /// Whose certificates it shows and trusts; empty from one that reads no format but the first two.
+    pub trust: Trust,
     /// Who was removed from the group, as far as it knows.
     pub removed: Vec<ReplicaId>,
     /// What the control plane tells of itself, see [`RaftStore::set_note`].
@@ -102,6 +106,7 @@ impl RaftStore {
             commit: status.commit,
             fsync: status.fsync,
             join_secret: self.pki().map_or(0, |pki| pki.generation()),
+            trust: self.pki().map(Pki::trust).unwrap_or_default(),
             removed: self.removed().all(),
             note: self.heard().note.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -149,7 +154,7 @@ impl RaftStore {
         self.heard().keep(vitals);
     }
 
-    async fn ask(&self, id: ReplicaId, address: &str) -> Result<Vitals, CallError> {
+    pub(crate) async fn ask(&self, id: ReplicaId, address: &str) -> Result<Vitals, CallError> {
         let unreadable = |e: &dyn std::fmt::Display| CallError::Lost(format!("{address}: {e}"));
         let own = serde_json::to_vec(&self.vitals()).map_err(|e| unreadable(&e))?;
         match self.call_replica(id, address, &Request::Vitals(own.into()), ANSWER_MAX).await? {
@@ -166,6 +171,7 @@ impl RaftStore {
     pub(crate) async fn keep_in_touch(self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_told = false;
         loop {
             ticks.tick().await;
             let others = self.members().into_iter().filter(|(id, _)| *id != self.id());
@@ -173,16 +179,33 @@ impl RaftStore {
                 let store = self.clone();
                 async move {
                     match store.ask(id, &address).await {
-                        Ok(vitals) => store.share_secret(id, &address, &vitals).await,
+                        Ok(vitals) => {
+                            store.share_secret(id, &address, &vitals).await;
+                            return false;
+                        }
                         // It reads the oldest format only, or it is away: then what it told stays.
                         Err(CallError::Older(_)) => {
                             store.heard().keep(Vitals { id, reads_format: FORMAT_OLDEST, ..Vitals::default() });
                         }
-                        Err(error) => tracing::debug!(replica = id, %error, "replica does not answer"),
+                        Err(error) => {
+                            tracing::debug!(replica = id, %error, "replica does not answer");
+                            return is_of_another_authority(&error.to_string());
+                        }
                     }
+                    false
                 }
             });
-            futures::future::join_all(asked).await;
+            let strange = futures::future::join_all(asked).await;
+            let is_left_behind = !strange.is_empty() && strange.into_iter().all(|strange| strange);
+            if is_left_behind && !is_told {
+                let file = self.dir().pki();
+                tracing::error!(
+                    file = %file.display(),
+                    "all other replicas show certificates of an authority that is not known here: when it was replaced \
+                     without this replica, copy that file from one of them and start again"
+                );
+            }
+            is_told = is_left_behind;
         }
     }
 

@@ -68,7 +68,7 @@ pub(crate) async fn surely(store: &RaftStore, txn: Txn) -> Committed {
 /// A group of replicas in this process.
 pub(crate) struct Group {
     pub(crate) replicas: Vec<(RaftStore, TempDir)>,
-    settings: fn(&Path) -> Settings,
+    pub(crate) settings: fn(&Path) -> Settings,
 }
 
 impl Group {

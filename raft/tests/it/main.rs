@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, as it should")]
 
 mod alone;
+mod authority;
 mod disaster;
 mod fixture;
 mod group;
 mod members;
 mod restart;
+mod thief;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::fixture::{Group, PATIENCE, applied, electing, listening, surely, until};
 
-async fn soon<T>(event: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, event).await.expect("it happens")
 }
 
@@ -61,13 +61,13 @@ async fn a_replica_that_was_away_learns_who_was_removed_meanwhile() {
 }
 
 /// Addresses that nobody uses.
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
+pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let bound: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     bound.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
 /// The one configuration of all peers, as the one at `own`.
-fn peer(dir: &Path, addresses: &[SocketAddr], own: SocketAddr) -> Settings {
+pub(crate) fn peer(dir: &Path, addresses: &[SocketAddr], own: SocketAddr) -> Settings {
     let peers = Peers {
         addresses: addresses.iter().map(ToString::to_string).collect(),
         own: own.to_string(),

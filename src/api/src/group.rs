@@ -59,6 +59,8 @@ pub enum GroupChange {
     RotateKey,
     /// Replicas join with a new token.
     RotateJoinToken,
+    /// Replicas know each other by a new authority, and join with a token of it.
+    RotateAuthority,
 }
 
 /// Answer to `POST /raft/restore`.

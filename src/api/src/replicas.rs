@@ -39,6 +39,7 @@ pub(crate) fn add(routes: &mut Routes) {
     routes.on(Method::POST, "/raft/handover", |call| change_one(call, GroupChange::HandOver));
     routes.on(Method::POST, "/raft/rotate-key", |call| change(call, GroupChange::RotateKey));
     routes.on(Method::POST, "/raft/rotate-join-token", |call| change(call, GroupChange::RotateJoinToken));
+    routes.on(Method::POST, "/raft/rotate-authority", |call| change(call, GroupChange::RotateAuthority));
 }
 
 /// The group, for those who may.

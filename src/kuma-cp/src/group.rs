@@ -54,6 +54,7 @@ impl Group for RaftGroup {
                 GroupChange::HandOver(id) => replica.hand_over(id).await,
                 GroupChange::RotateKey => replica.rotate_key().await,
                 GroupChange::RotateJoinToken => replica.rotate_join_token().await,
+                GroupChange::RotateAuthority => replica.rotate_authority().await,
             };
             made.map_err(|error| match error {
                 ChangeError::Refused(why) => GroupError::Refused(why),

@@ -123,6 +123,11 @@ pub(crate) enum RaftCommand {
     },
     /// Seal secrets with a new key
     RotateKey,
+    /// Replace the authority by which replicas know each other, and the secret with which further ones join
+    ///
+    /// Whoever holds the former ones, as on a stolen disk, is no replica any more. The group goes on meanwhile;
+    /// every replica must be reachable. One that was cut short is gone on with by the same command.
+    RotateAuthority,
 }
 
 /// `backup`.

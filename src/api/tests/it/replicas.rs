@@ -79,6 +79,7 @@ async fn the_group_is_seen_and_changed_by_administrators() {
     }
     assert_eq!(server.local("POST /raft/rotate-key", Some(json!({}))).await.status, 200);
     assert_eq!(server.local("POST /raft/rotate-join-token", Some(json!({}))).await.status, 200);
+    assert_eq!(server.local("POST /raft/rotate-authority", Some(json!({}))).await.status, 200);
     let vitals = server.local("GET /raft/vitals", None).await.json();
     assert_eq!((&vitals["items"][0]["proxies"], &vitals["items"][1]["unreachable"]), (&json!(3), &json!("no route")));
     let refused = server.local("POST /raft/remove", Some(json!({"id": 7}))).await;
@@ -88,6 +89,7 @@ async fn the_group_is_seen_and_changed_by_administrators() {
         GroupChange::HandOver(8),
         GroupChange::RotateKey,
         GroupChange::RotateJoinToken,
+        GroupChange::RotateAuthority,
         GroupChange::Remove(7),
     ];
     assert_eq!(*group.0.lock().unwrap(), asked);
@@ -129,8 +131,10 @@ async fn others_and_other_stores_get_a_clear_no() {
         let denied = server.remote(request, None, &[]).await;
         assert_eq!((denied.status, &denied.json()["title"]), (403, &json!("Access Denied")), "{request}");
     }
-    let denied = server.remote("POST /raft/remove", Some(json!({"id": 1})), &[]).await;
-    assert_eq!(denied.status, 403);
+    for order in ["remove", "rotate-key", "rotate-join-token", "rotate-authority"] {
+        let denied = server.remote(&format!("POST /raft/{order}"), Some(json!({"id": 1})), &[]).await;
+        assert_eq!(denied.status, 403, "{order}");
+    }
     let memory = Server::with(Settings { store_type: "memory".to_owned(), ..Settings::default() });
     let answer = memory.local("GET /raft", None).await;
     assert_eq!(

@@ -29,6 +29,10 @@ pub(crate) async fn run(command: &RaftCommand, client: &Client) -> Result<()> {
             change(client, "rotate-join-token", None).await?;
             println!("replicas join with a new token: kumactl raft join-token");
         }
+        RaftCommand::RotateAuthority => {
+            change(client, "rotate-authority", None).await?;
+            println!("replicas know each other by a new authority, and join with a new token: kumactl raft join-token");
+        }
         RaftCommand::Promote { id } => {
             change(client, "promote", Some(*id)).await?;
             println!("replica {id} votes");
