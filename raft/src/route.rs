@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, RaftError};
-use store::{ChangeBatch, CommitError, Committed, Event, KindFilter, ReadError, Revision, Snapshot, Store, Txn};
+use store::{ChangeBatch, CommitError, Committed, Event, Feed, KindFilter, ReadError, Revision, Snapshot, Store, Txn};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::RaftStore;
+use crate::leadership::Contact;
 use crate::peers::CallError;
 use crate::proposer::{Refusal, TXN_BYTES_MAX};
 use crate::record;
@@ -58,17 +60,10 @@ impl RaftStore {
     /// Waits until somebody leads, or this replica stops; `false` when nobody does before `deadline`, or
     /// has for as long as anybody would wait.
     pub(crate) async fn leader_known(&self, deadline: Instant) -> bool {
-        let mut contact = self.inner().contact.clone();
-        let known = *contact.borrow_and_update();
-        let patience = (known.since + self.inner().leader_wait).max(Instant::now() + WAIT_MIN);
         let mut metrics = self.raft().metrics();
-        let found = async {
-            tokio::select! {
-                _ = contact.wait_for(|now| now.leader.is_some()) => {}
-                _ = metrics.wait_for(|now| now.running_state.is_err()) => {}
-            }
-        };
-        timeout_at(deadline.min(patience), found).await.is_ok()
+        let stops = async { drop(metrics.wait_for(|now| now.running_state.is_err()).await) };
+        let mut contact = self.inner().contact.clone();
+        someone_leads(&mut contact, stops, self.inner().leader_wait, deadline).await
     }
 
     /// Resolves when somebody else leads, or nobody.
@@ -125,7 +120,9 @@ impl RaftStore {
             tokio::time::sleep(LAST_ANSWER_WAIT).await;
         };
         match unless(self.call(address, &request, left), given_up).await {
-            Some(Ok(Reply::Committed(revision))) => Some(self.applied(Revision(revision)).await),
+            Some(Ok(Reply::Committed(revision))) => {
+                Some(Ok(seen(&self.inner().feed, Revision(revision), self.inner().leader_wait).await))
+            }
             Some(Ok(Reply::NotLeader(_)) | Err(CallError::NotSent(_) | CallError::Older(_))) => None,
             Some(Ok(other)) => Some(Err(other.commit_error())),
             Some(Err(CallError::Lost(error))) => {
@@ -133,26 +130,6 @@ impl RaftStore {
                 Some(Err(CommitError::Unknown))
             }
             None => Some(Err(CommitError::Unknown)),
-        }
-    }
-
-    /// Waits until this replica has applied a revision, and finds its changes.
-    async fn applied(&self, revision: Revision) -> Result<Committed, CommitError> {
-        let deadline = Instant::now() + self.inner().leader_wait;
-        let mut watch = self.inner().feed.watch(Some(Revision(revision.0 - 1)), KindFilter::All);
-        loop {
-            match timeout_at(deadline, watch.next()).await {
-                Ok(Some(Event::Batch(batch))) if batch.revision == revision => {
-                    return Ok(Committed { revision, batch });
-                }
-                // It came with a snapshot, which does not tell what changed.
-                Ok(Some(Event::Snapshot(state))) if state.revision() >= revision => {
-                    let batch = ChangeBatch { revision, at: model::Timestamp::now(), changes: Vec::new() };
-                    return Ok(Committed { revision, batch: Arc::new(batch) });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return Err(CommitError::Unknown),
-            }
         }
     }
 
@@ -200,10 +177,131 @@ impl RaftStore {
     }
 }
 
+/// Waits until somebody leads or `stops` is over; `false` when that is not before `deadline`, or when
+/// nobody has led for `patience`. Who asks when that is over already waits a moment only.
+async fn someone_leads(
+    contact: &mut watch::Receiver<Contact>,
+    stops: impl Future<Output = ()>,
+    patience: Duration,
+    deadline: Instant,
+) -> bool {
+    let end = (contact.borrow_and_update().since + patience).max(Instant::now() + WAIT_MIN);
+    let found = async {
+        tokio::select! {
+            _ = contact.wait_for(|now| now.leader.is_some()) => {}
+            () = stops => {}
+        }
+    };
+    timeout_at(deadline.min(end), found).await.is_ok()
+}
+
+/// A committed transaction, once this replica has it: who wrote it then reads it here. A replica that
+/// does not have it within `patience`, or got it with a snapshot, cannot tell what changed; it is
+/// committed all the same.
+async fn seen(feed: &Feed, revision: Revision, patience: Duration) -> Committed {
+    let mut watch = feed.watch(Some(Revision(revision.0 - 1)), KindFilter::All);
+    let arrives = async {
+        loop {
+            match watch.next().await {
+                Some(Event::Batch(batch)) if batch.revision == revision => return Some(batch),
+                Some(Event::Snapshot(state)) if state.revision() >= revision => return None,
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let batch = tokio::time::timeout(patience, arrives).await.unwrap_or_else(|_| {
+        tracing::warn!(%revision, "a write is committed that this replica does not have yet");
+        None
+    });
+    let unseen = || Arc::new(ChangeBatch { revision, at: model::Timestamp::now(), changes: Vec::new() });
+    Committed { revision, batch: batch.unwrap_or_else(unseen) }
+}
+
 /// What comes of `work`, unless something else happens before.
 async fn unless<T>(work: impl Future<Output = T>, other: impl Future<Output = ()>) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
         () = other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Key, Labels, Spec, Timestamp, registry};
+    use store::State;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// What comes of waiting for a leader when there has been none for `alone`, and one comes after
+    /// `comes`; and how long that takes in virtual time.
+    async fn waited(alone: Duration, comes: Option<Duration>, deadline: Duration) -> (bool, Duration) {
+        let (sender, mut contact) = watch::channel(Contact::none());
+        tokio::time::advance(alone).await;
+        let start = Instant::now();
+        let elected = async {
+            match comes {
+                Some(comes) => tokio::time::sleep(comes).await,
+                None => std::future::pending().await,
+            }
+            sender.send_modify(|known| known.leader = Some(1));
+            std::future::pending::<()>().await;
+        };
+        let stops = std::future::pending();
+        tokio::select! {
+            found = someone_leads(&mut contact, stops, PATIENCE, start + deadline) => (found, start.elapsed()),
+            () = elected => unreachable!("it waits for ever"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_had_no_leader_for_long_does_not_wait_again() {
+        let (none, second, long) = (Duration::ZERO, Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(waited(none, None, long).await, (false, PATIENCE));
+        assert_eq!(waited(second, None, long).await, (false, PATIENCE - second), "it has waited before");
+        assert_eq!(waited(PATIENCE, None, long).await, (false, WAIT_MIN));
+        assert_eq!(waited(long, None, long).await, (false, WAIT_MIN));
+        // What is found in time is found.
+        assert_eq!(waited(none, Some(second), long).await, (true, second));
+        assert_eq!(waited(long, Some(WAIT_MIN / 2), long).await, (true, WAIT_MIN / 2));
+        assert_eq!(waited(long, Some(second), long).await, (false, WAIT_MIN));
+        assert_eq!(waited(none, None, second).await, (false, second), "nobody waits beyond his own limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_leader_is_woken_when_the_replica_stops() {
+        let (_sender, mut contact) = watch::channel(Contact::none());
+        let start = Instant::now();
+        assert!(someone_leads(&mut contact, async {}, PATIENCE, start + PATIENCE).await);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    fn written(state: &mut State, name: &str) -> Revision {
+        let spec = Spec::of(serde_json::json!({ "config": name })).unwrap();
+        let txn = Txn::new().put(Key::global(registry::CONFIG, name), Labels::new(), spec);
+        state.apply(&txn, Timestamp::UNIX_EPOCH, 1).unwrap().revision
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_committed_write_is_told_when_it_is_here_and_all_the_same_when_it_is_not() {
+        let mut state = State::new();
+        let first = written(&mut state, "a");
+        let feed = Feed::new(state.clone());
+        let here = seen(&feed, first, PATIENCE).await;
+        assert_eq!((here.revision, here.batch.changes.len()), (first, 1));
+        let start = Instant::now();
+        let second = written(&mut state, "b");
+        let arrives = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            feed.publish(state.clone());
+        };
+        let (later, ()) = tokio::join!(seen(&feed, second, PATIENCE), arrives);
+        assert_eq!((later.revision, later.batch.changes.len(), start.elapsed()), (second, 1, PATIENCE / 2));
+        let third = written(&mut state, "c");
+        let never = seen(&feed, third, PATIENCE).await;
+        assert_eq!((never.revision, never.batch.changes.len()), (third, 0));
+        assert!(feed.snapshot().revision() < third);
     }
 }

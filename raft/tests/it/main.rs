@@ -6,6 +6,7 @@ mod authority;
 mod disaster;
 mod fixture;
 mod group;
+mod held_back;
 mod members;
 mod restart;
 mod thief;

@@ -25,7 +25,8 @@ pub use txn::{Guard, GuardFailure, Op, Put, StatusChange, Txn};
 pub struct Committed {
     /// Its revision; also the version of every resource that it wrote.
     pub revision: Revision,
-    /// Its changes, deletions by cascade included.
+    /// Its changes, deletions by cascade included; none on a replica that passed it on to the leader and
+    /// does not have it yet, or has it from a snapshot.
     pub batch: std::sync::Arc<ChangeBatch>,
 }
 
