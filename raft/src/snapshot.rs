@@ -135,7 +135,7 @@ impl SnapshotDir {
     /// It is written slowly: the log shares the disk, and replicas the processors.
     pub(crate) fn write(&self, meta: &SnapshotMeta, state: &State, keys: &Keyring) -> io::Result<SnapshotFile> {
         let temporary = self.receive()?;
-        write_contents(Paced::new(&temporary.file), meta, state, keys)?;
+        write_contents(Paced::new(&*temporary.file), meta, state, keys)?;
         self.keep(temporary, meta)
     }
 
