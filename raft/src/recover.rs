@@ -72,7 +72,7 @@ pub async fn restore(settings: &Settings, backup: &Path) -> Result<Revision, Ope
         }
         let key_path = key_file.clone().unwrap_or_else(|| dir.keys());
         if !key_path.exists() {
-            let detail = format!("put the key file of the backup at {}", key_path.display());
+            let detail = format!("there is no file {}, where that of the backup belongs", key_path.display());
             return Err(OpenError::KeyLost { path: data_dir, detail });
         }
         let failed = |error| OpenError::of(&data_dir, &backup, error);

@@ -24,6 +24,9 @@ async fn a_backup_restores_everything_into_a_new_group() {
     let settings = alone(place.path());
     let lost = raft::restore(&settings, &file).await.unwrap_err();
     assert!(matches!(lost, OpenError::KeyLost { .. }), "{lost}");
+    let told = lost.to_string();
+    let key_file = place.path().join("cluster.keys").display().to_string();
+    assert!(told.contains(&key_file) && told.matches("put the key").count() == 1, "{told}");
     fs::copy(dir.path().join("cluster.keys"), place.path().join("cluster.keys")).unwrap();
     let revision = raft::restore(&settings, &file).await.unwrap();
     assert!(revision > store.snapshot().revision(), "no revision is used twice");
