@@ -61,9 +61,10 @@ impl Certificates {
         *newest = term;
         tracing::info!(term, ?step, "replacement of the authority of the replicas");
         self.pki.take_step(step, &store.dir().pki())?;
+        // First of all: whoever is not believed any more is refused from here on.
+        self.present_alone(store)?;
         crate::keys::write_private(&store.dir().join_token(), self.pki.token().as_bytes())
-            .map_err(|e| format!("the file of the join token: {e}"))?;
-        self.present_alone(store)
+            .map_err(|e| format!("the file of the join token was not written: {e}"))
     }
 
     /// Shows others a new certificate after each interval of renewal.

@@ -71,19 +71,25 @@ impl<D: Disk> Write for Paced<D> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A disk with a clock of its own: a sync takes as long as it is told to, and all else no time.
-    struct Slow {
+    pub(crate) struct SlowDisk {
         now: Instant,
         sync_takes: Duration,
         unsynced: usize,
-        most_unsynced: usize,
-        rests: Vec<Duration>,
+        pub(crate) most_unsynced: usize,
+        pub(crate) rests: Vec<Duration>,
     }
 
-    impl Write for Slow {
+    impl SlowDisk {
+        pub(crate) fn new(sync_takes: Duration) -> Self {
+            Self { now: Instant::now(), sync_takes, unsynced: 0, most_unsynced: 0, rests: Vec::new() }
+        }
+    }
+
+    impl Write for &mut SlowDisk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.unsynced += bytes.len();
             self.most_unsynced = self.most_unsynced.max(self.unsynced);
@@ -95,7 +101,7 @@ mod tests {
         }
     }
 
-    impl Disk for Slow {
+    impl Disk for &mut SlowDisk {
         fn sync(&mut self) -> io::Result<()> {
             self.now += self.sync_takes;
             self.unsynced = 0;
@@ -113,13 +119,13 @@ mod tests {
     }
 
     /// What becomes of a disk that gets four chunks and a half, by 4 KiB.
-    fn after_a_file(sync_takes: Duration) -> Slow {
-        let disk = Slow { now: Instant::now(), sync_takes, unsynced: 0, most_unsynced: 0, rests: Vec::new() };
-        let mut paced = Paced::new(disk);
+    fn after_a_file(sync_takes: Duration) -> SlowDisk {
+        let mut disk = SlowDisk::new(sync_takes);
+        let mut paced = Paced::new(&mut disk);
         for _ in 0..(CHUNK_BYTES * 9 / 2) / 4096 {
             paced.write_all(&[7; 4096]).unwrap();
         }
-        paced.disk
+        disk
     }
 
     #[test]

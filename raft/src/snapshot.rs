@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::codec::{self, CodecError};
 use crate::log::invalid;
-use crate::paced::Paced;
+use crate::paced::{Disk, Paced};
 use crate::record::{LogIdRecord, MembershipRecord, ResourceRecord};
 use crate::seal::Keyring;
 use crate::types::{SnapshotMeta, log_id, log_id_record, membership, membership_record};
@@ -135,7 +135,7 @@ impl SnapshotDir {
     /// It is written slowly: the log shares the disk, and replicas the processors.
     pub(crate) fn write(&self, meta: &SnapshotMeta, state: &State, keys: &Keyring) -> io::Result<SnapshotFile> {
         let temporary = self.receive()?;
-        write_contents(Paced::new(&*temporary.file), meta, state, keys)?;
+        write_paced(&*temporary.file, meta, state, keys)?;
         self.keep(temporary, meta)
     }
 
@@ -201,6 +201,10 @@ impl<W: Write> Write for Hashing<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+fn write_paced(disk: impl Disk, meta: &SnapshotMeta, state: &State, keys: &Keyring) -> io::Result<()> {
+    write_contents(Paced::new(disk), meta, state, keys)
 }
 
 fn write_contents(to: impl Write, meta: &SnapshotMeta, state: &State, keys: &Keyring) -> io::Result<()> {
@@ -311,10 +315,13 @@ fn resources(records: &[&[u8]], keys: &Keyring, threads: usize) -> Result<Vec<Re
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use model::{Key, Labels, Spec, Timestamp, registry};
     use store::Txn;
 
     use super::*;
+    use crate::paced::tests::SlowDisk;
 
     fn contents(count: u64) -> Contents {
         let mut state = State::new();
@@ -334,6 +341,15 @@ mod tests {
         assert_eq!(a.meta, b.meta);
         assert_eq!(a.state.revision(), b.state.revision());
         assert!(a.state.iter().eq(b.state.iter()));
+    }
+
+    #[test]
+    fn a_large_snapshot_leaves_the_disk_to_others_in_between() {
+        let Contents { meta, state } = contents(9000);
+        let mut disk = SlowDisk::new(Duration::from_millis(20));
+        write_paced(&mut disk, &meta, &state, &Keyring::generate()).unwrap();
+        assert!(disk.rests.len() >= 2, "{:?}", disk.rests);
+        assert!(disk.most_unsynced < 1 << 20, "{}", disk.most_unsynced);
     }
 
     #[test]

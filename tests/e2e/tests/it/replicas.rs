@@ -75,6 +75,9 @@ async fn a_group_of_three_survives_its_leader_and_a_backup_survives_the_group() 
     group.get(1)?.control_plane.until("/raft", SOON, |status| status["leader"] == leader).await?;
     kumactl.ok(&["raft", "rotate-key"], "").await?;
     kumactl.ok(&["raft", "rotate-join-token"], "").await?;
+    let former = kumactl.ok(&["raft", "join-token"], "").await?;
+    kumactl.ok(&["raft", "rotate-authority"], "").await?;
+    ensure!(kumactl.ok(&["raft", "join-token"], "").await? != former);
     let token = sandbox.dir().join("join-token").display().to_string();
     let added = kumactl.ok(&["raft", "add", "127.0.0.1:1", "--token-file", &token], "").await?;
     ensure!(added.matches("--join 127.0.0.1:").count() == 3, "{added}");
