@@ -24,8 +24,20 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn new(pki: Pki, id: ReplicaId, renewal: Duration, peers: Peers, doors: Doors) -> Self {
-        Self { pki, id, renewal, peers, doors, term: Arc::default() }
+    /// With connections to others that show a first certificate, and doors that are closed yet.
+    pub(crate) fn new(pki: Pki, id: ReplicaId, renewal: Duration) -> Result<Self, rcgen::Error> {
+        let peers = Peers::new(pki.client_tls(id, renewal)?);
+        Ok(Self { pki, id, renewal, peers, doors: Doors::default(), term: Arc::default() })
+    }
+
+    /// The connections to others.
+    pub(crate) fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
+    /// Where the connections of others go.
+    pub(crate) fn doors(&self) -> Doors {
+        self.doors.clone()
     }
 
     /// Shows others a new certificate from now on, and believes whom the group believes.

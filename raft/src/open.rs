@@ -19,10 +19,9 @@ use crate::join;
 use crate::keys::Keys;
 use crate::latency::Latency;
 use crate::leadership::Watches;
-use crate::listener::{Doors, Listener};
+use crate::listener::Listener;
 use crate::log::{LogBackend, LogStore};
 use crate::network::Network;
-use crate::peers::Peers;
 use crate::pki::Pki;
 use crate::proposer::Proposer;
 use crate::rpc::Welcome;
@@ -76,12 +75,9 @@ impl RaftStore {
             (Some(_), Some(address)) => address.clone(),
             (Some(listener), None) => listener.address().map_err(|e| start(&e))?.to_string(),
         };
-        let renewal = settings.certificate_renewal;
-        let tls = disk.pki.as_ref().map(|pki| pki.client_tls(disk.id, renewal)).transpose().map_err(|e| start(&e))?;
-        let (peers, doors) = (tls.map(Peers::new), Doors::default());
-        let certificates = disk.pki.clone().zip(peers.clone());
-        let certificates =
-            certificates.map(|(pki, peers)| Certificates::new(pki, disk.id, renewal, peers, doors.clone()));
+        let certificates = disk.pki.clone().map(|pki| Certificates::new(pki, disk.id, settings.certificate_renewal));
+        let certificates = certificates.transpose().map_err(|e| start(&e))?;
+        let peers = certificates.as_ref().map(Certificates::peers);
         let removed = disk.machine.removed();
         let announcer = disk.log.announcer();
         let network = Network { own: disk.id, peers: peers.clone(), announcer: announcer.clone() };
@@ -124,7 +120,7 @@ impl RaftStore {
             dir: disk.dir,
         });
         if let Some(listener) = listener {
-            store.serve(listener, doors, &stopped)?;
+            store.serve(listener, &stopped)?;
         }
         store.begin_duties(&stopped);
         store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
@@ -152,10 +148,10 @@ impl RaftStore {
     }
 
     /// Answers other replicas, until it stops.
-    fn serve(&self, listener: Listener, doors: Doors, stopped: &watch::Receiver<bool>) -> Result<(), OpenError> {
+    fn serve(&self, listener: Listener, stopped: &watch::Receiver<bool>) -> Result<(), OpenError> {
         let Some(certificates) = self.certificates() else { return Ok(()) };
         certificates.present(self).map_err(OpenError::Start)?;
-        listener.serve(doors, stopped.clone());
+        listener.serve(certificates.doors(), stopped.clone());
         self.spawn(stopped.clone(), certificates.clone().renew(self.clone()));
         Ok(())
     }

@@ -1,3 +1,5 @@
+//! Two replicas step by step, and what a step must not do.
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
