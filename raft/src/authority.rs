@@ -19,9 +19,6 @@ pub(crate) const SERVER_NAME: &str = "replica.kuma-cp";
 /// certificate of an authority that he does not know is told that, and not that a signature is wrong.
 const NAME: &str = "kuma-cp replicas";
 
-/// How far a certificate begins in the past: clocks differ.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
-
 /// A certificate holds for this many times the interval of its renewal.
 const RENEWALS_PER_LIFE: u32 = 3;
 
@@ -122,7 +119,7 @@ impl Authority {
     /// Of certificate and key as PEM; `None` unless it can sign.
     pub(crate) fn parse(certificate: &str, key: &str) -> Option<Self> {
         let authority = Self { root: Root::parse(certificate)?, key: key.to_owned() };
-        authority.leaf(0, BACKDATED).ok().map(|_| authority)
+        authority.leaf(0, Duration::ZERO).ok().map(|_| authority)
     }
 
     /// What others know of it.
@@ -150,7 +147,8 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, id.to_string());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        params.not_before = epoch + now.saturating_sub(BACKDATED);
+        // Clocks differ, and this one may be put back: a certificate that began long ago is valid for them all.
+        params.not_before = epoch;
         params.not_after = epoch + now + renewal * RENEWALS_PER_LIFE;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &issuer)?;
@@ -176,9 +174,10 @@ mod tests {
 
     #[test]
     fn a_certificate_tells_which_replica_it_is_of() {
-        let (pem, _) = Authority::generate().unwrap().leaf(42, BACKDATED).unwrap();
+        let (pem, _) = Authority::generate().unwrap().leaf(42, Duration::ZERO).unwrap();
         let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
         assert_eq!(replica_of(&parsed.contents), Some(42));
+        assert_eq!(parsed.parse_x509().unwrap().validity().not_before.timestamp(), 0, "no clock is behind it");
         assert_eq!(replica_of(b"x"), None);
     }
 
