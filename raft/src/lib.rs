@@ -15,6 +15,7 @@ mod data_dir;
 mod errors;
 mod flusher;
 mod founding;
+mod giving_up;
 mod group;
 mod join;
 mod keys;

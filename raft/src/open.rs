@@ -159,6 +159,7 @@ impl RaftStore {
     /// What it does beside answering, until it stops.
     fn begin_duties(&self, stopped: &watch::Receiver<bool>) {
         self.spawn(stopped.clone(), self.clone().promote_learners());
+        self.spawn(stopped.clone(), self.clone().give_up_when_cut_off());
         self.spawn(stopped.clone(), self.clone().remember_removed());
         self.spawn(stopped.clone(), self.clone().obey_removal());
         self.spawn(stopped.clone(), self.clone().keep_in_touch());

@@ -151,6 +151,7 @@ impl RaftStore {
 
     fn hear(&self, vitals: Vitals) {
         self.removed().add(vitals.removed.iter().copied());
+        self.stand_when_given_up(&vitals);
         self.heard().keep(vitals);
     }
 

@@ -7,9 +7,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use store::Txn;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::group::Group;
-use super::machine::Running;
+use super::machine::{ELECTION_TIMEOUT_MIN, Running};
 use crate::proposer::{Proposal, Refusal};
 use crate::seal::Keyring;
 use crate::types::{Outcome, ReplicaId, encode_txn};
@@ -87,7 +88,12 @@ fn a_leader_that_hears_nobody_is_replaced_though_all_hear_it() {
         for other in &others {
             group.network.cut(*other, id(&leader));
         }
+        let mut contact = leader.watches.contact.clone();
+        contact.wait_for(|now| now.is_cut_off).await.expect("it runs");
+        let cut_off = Instant::now();
         let (next, _) = led_by_another(&group, id(&leader)).await;
+        // Who has heard a leader elects none for this long, unless it is told to. The time is virtual.
+        assert!(cut_off.elapsed() < ELECTION_TIMEOUT_MIN, "it took {:?}", cut_off.elapsed());
         assert!(write(&next).await.expect("it leads").is_ok());
     });
 }

@@ -8,12 +8,14 @@ use openraft::ServerState;
 use rand::Rng;
 use rand::rngs::StdRng;
 use store::{Event, Feed, KindFilter, Revision, Txn};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::machine::{self, Condition, Cursor, Machine, Running, TIMEOUT};
 use super::network::SimNetwork;
 use super::oracle::{Oracle, Told};
 use super::run::Bug;
+use crate::giving_up;
+use crate::leadership::Contact;
 use crate::proposer::{Proposal, Refusal};
 use crate::seal::Keyring;
 use crate::types::{Raft, Replica, ReplicaId, encode_txn};
@@ -118,9 +120,25 @@ impl Group {
         self.oracle().has(id, &feed.snapshot());
         let reader = tokio::spawn(self.clone().read_feed(id, Arc::clone(&feed), Arc::clone(&cursor)));
         self.network.connect(id, raft.clone());
+        tokio::spawn(self.clone().give_up_when_cut_off(id, watches.contact.clone()));
         self.at(at).running =
             Some(Running { raft, feed, queue, watches: Arc::new(watches), cursor, reader: Arc::new(reader) });
         Ok(())
+    }
+
+    /// What a leader does that nobody answers, as long as it runs.
+    async fn give_up_when_cut_off(self, id: ReplicaId, contact: watch::Receiver<Contact>) {
+        let others = || self.ids().into_iter().filter(|other| *other != id).collect();
+        let tell = |other| {
+            let network = self.network.clone();
+            let stand = move |raft: Raft| async move {
+                if raft.metrics().borrow().current_leader == Some(id) {
+                    raft.trigger().elect().await.ok();
+                }
+            };
+            async move { network.ask(id, other, stand).await.unwrap_or(()) }
+        };
+        giving_up::whenever_cut_off(contact, others, tell).await;
     }
 
     /// Starts every machine that does not run, and again what has stopped by itself.

@@ -96,6 +96,9 @@ impl Machine {
     }
 }
 
+/// The shortest election timeout of a machine.
+pub(crate) const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+
 /// A replica and the feed that it publishes to, from what is on a disk.
 pub(crate) async fn open(
     id: ReplicaId,
@@ -113,7 +116,7 @@ pub(crate) async fn open(
     let snapshots = SnapshotDir::open(dir.join("snapshots")).map_err(|e| e.to_string())?;
     let (machine, feed) = StateMachine::open(snapshots, keys).map_err(|e| e.to_string())?;
     // openraft draws the timeout between the two; so it is the seed that says it.
-    let timeout = Duration::from_millis(StdRng::seed_from_u64(seed).random_range(250..400));
+    let timeout = StdRng::seed_from_u64(seed).random_range(ELECTION_TIMEOUT_MIN..ELECTION_TIMEOUT_MIN * 8 / 5);
     let settings = Settings {
         snapshot_after_entries: 40,
         entries_kept: 10,
