@@ -1,6 +1,7 @@
 //! Three control planes as one group, and what can be done to them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use sandbox::{ControlPlane, Door, Place, ReplicaSettings, Replicas, Sandbox, free_port};
 
+use crate::clock::Clock;
 use crate::relay::Switchboard;
 
 /// How long anything may take that must happen; a loaded machine is slow.
@@ -52,17 +54,22 @@ pub(crate) struct Group {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) replicas: Replicas,
     wires: Switchboard,
+    /// Those that can be set, when there is a library for that.
+    clocks: BTreeMap<Place, Clock>,
+    library: Result<PathBuf, String>,
     pub(crate) door: Door,
     pub(crate) addresses: Addresses,
 }
 
 impl Group {
-    /// A founder and two that joined it.
-    pub(crate) async fn of_three() -> Result<Self> {
+    /// A founder and two that joined it; their clocks can be set by this library.
+    pub(crate) async fn of_three(library: Result<PathBuf, String>) -> Result<Self> {
         let mut group = Self {
             sandbox: Arc::new(Sandbox::new().await?),
             replicas: Replicas::default(),
             wires: Switchboard::default(),
+            clocks: BTreeMap::new(),
+            library,
             door: Door::open().await?,
             addresses: Addresses::default(),
         };
@@ -84,9 +91,15 @@ impl Group {
             ("KUMA_STORE_RAFT_SNAPSHOT_AFTER_ENTRIES", "60".to_owned()),
             ("KUMA_STORE_RAFT_ENTRIES_KEPT", "10".to_owned()),
         ]);
+        let clock = match &self.library {
+            Ok(library) => Some(Clock::right(self.sandbox.dir().join(format!("clock-{port}")), library.clone())?),
+            Err(_) => None,
+        };
+        variables.extend(clock.iter().flat_map(Clock::variables));
         let settings = ReplicaSettings { variables, ports: Some((port, wire.advertised)), by: &UNDER_LIMITS };
         let place = self.replicas.launch(&self.sandbox, settings)?;
         wire.leads_to(place);
+        self.clocks.extend(clock.map(|clock| (place, clock)));
         self.is_alive(place)?;
         self.replicas.until_it_votes(place).await?;
         Ok(place)
@@ -108,8 +121,20 @@ impl Group {
         let (process, api) = (control_plane.process().id(), control_plane.api());
         self.wires.runs(place, process);
         self.addresses.lives(place, api);
-        self.door.lead_to(self.replicas.iter().map(|(_, replica)| replica.control_plane.dp_port()).collect());
+        self.let_proxies_in(&self.places());
         Ok(())
+    }
+
+    /// Proxies that look for a control plane find these.
+    pub(crate) fn let_proxies_in(&self, places: &[Place]) {
+        let open = self.replicas.iter().filter(|(place, _)| places.contains(place));
+        self.door.lead_to(open.map(|(_, replica)| replica.control_plane.dp_port()).collect());
+    }
+
+    /// The clock of a replica; `Err` is why it cannot be set.
+    pub(crate) fn clock(&self, place: Place) -> Result<&Clock, String> {
+        self.library.as_ref().map_err(Clone::clone)?;
+        self.clocks.get(&place).ok_or_else(|| format!("replica {place} has no clock of its own"))
     }
 
     /// The place of the leader, as it says.
@@ -157,6 +182,7 @@ impl Group {
     pub(crate) fn forget(&mut self, place: Place) -> Result<()> {
         self.wires.runs(place, None);
         self.addresses.lock().remove(&place);
+        self.clocks.remove(&place);
         self.replicas.take(place).map(drop)
     }
 

@@ -4,6 +4,7 @@
 
 pub mod checker;
 mod clients;
+mod clock;
 mod disk;
 mod group;
 pub mod history;

@@ -1,6 +1,6 @@
 //! What is done to a group while clients write and proxies serve.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,6 +8,7 @@ use sandbox::Place;
 
 use crate::checker;
 use crate::clients::Clients;
+use crate::clock;
 use crate::disk;
 use crate::group::{Group, PATIENCE};
 use crate::history::{Asked, Operation, Told};
@@ -24,7 +25,11 @@ const PAST_A_SNAPSHOT: u64 = 120;
 /// # Errors
 /// When the group does not recover from a fault.
 pub async fn run(plan: Plan) -> Result<Report> {
-    let mut group = Group::of_three().await?;
+    let mut group = Group::of_three(match plan.faults.contains(&Fault::Clock) {
+        true => clock::library(),
+        false => Err("no clock is set in this run".to_owned()),
+    })
+    .await?;
     let traffic = Traffic::start(&mut group).await?;
     let clients = Clients::start(&group.addresses, plan.seed)?;
     let mut nemesis = Nemesis { rng: StdRng::seed_from_u64(plan.seed), writes: plan.writes };
@@ -120,6 +125,7 @@ impl Nemesis {
             }
             Fault::MembersParted => self.change_while_parted(group, clients).await?,
             Fault::FailingDisk => return self.fail_disk(group, clients).await,
+            Fault::Clock => return self.set_clock(group, clients).await,
             Fault::SlowDisk => return self.slow_disk(group, clients).await,
             Fault::DamagedLog | Fault::DamagedSnapshot => self.damage(group, clients, fault).await?,
         }
@@ -139,6 +145,31 @@ impl Nemesis {
         group.forget(leaves)?;
         group.heal();
         Ok(())
+    }
+
+    /// A clock jumps while its replica runs. Then it is started again, so that all its connections are new,
+    /// under certificates that were made and are judged by that clock. Last the clock goes back.
+    async fn set_clock(&mut self, group: &mut Group, clients: &Clients) -> Result<Done> {
+        let leads = self.rng.random();
+        let victim = self.victim(group, leads).await?;
+        let jump = clock::jump(&mut self.rng);
+        match group.clock(victim) {
+            Ok(clock) => clock.set(jump)?,
+            Err(why) => return Ok(Done::Skipped(why)),
+        }
+        println!("the clock of replica {victim} is wrong by {jump} s");
+        clients.write_more(self.writes, "with a clock that is wrong").await?;
+        group.kill(victim).await?;
+        group.start(victim)?;
+        // The certificates of workloads are made by the clock of whoever serves their proxies, as Kuma's are:
+        // one that begins tomorrow is refused until then.
+        let others: Vec<_> = group.places().into_iter().filter(|place| *place != victim).collect();
+        group.let_proxies_in(&others);
+        group.replicas.ready(victim).await?;
+        clients.write_more(self.writes, "with a replica that was started under a wrong clock").await?;
+        group.clock(victim).map_err(Error::msg)?.set(0)?;
+        group.let_proxies_in(&group.places());
+        Ok(Done::Yes)
     }
 
     /// The leader's disk takes long for a sync.

@@ -35,6 +35,8 @@ pub enum Fault {
     FailingDisk,
     /// The leader's disk takes a third of a second for a sync.
     SlowDisk,
+    /// The clock of a replica jumps by minutes or days, it is started again under it, and the clock goes back.
+    Clock,
     /// A replica is away until the others have forgotten the log that it needs.
     Snapshot,
     /// The leader hands over.
@@ -50,7 +52,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::KillLeader,
         Self::DeafLeader,
         Self::KillFollower,
@@ -65,6 +67,7 @@ impl Fault {
         Self::Members,
         Self::PauseFollower,
         Self::SlowDisk,
+        Self::Clock,
         Self::MembersParted,
         Self::FailingDisk,
         Self::DamagedLog,
@@ -92,7 +95,7 @@ impl Plan {
     }
 
     /// One of each sort: a death, a pause, a partition, one that cuts one direction only, a full disk,
-    /// a snapshot that is installed, and everybody's death.
+    /// a clock that jumps, a snapshot that is installed, and everybody's death.
     pub fn short(seed: u64) -> Self {
         let faults = vec![
             Fault::KillLeader,
@@ -100,6 +103,7 @@ impl Plan {
             Fault::MuteLeader,
             Fault::DiskFull,
             Fault::IsolateLeader,
+            Fault::Clock,
             Fault::Snapshot,
             Fault::KillAll,
         ];
