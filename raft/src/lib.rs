@@ -40,6 +40,7 @@ mod route;
 mod rpc;
 mod seal;
 mod settings;
+mod silence;
 #[cfg(test)]
 mod sim;
 mod snapshot;

@@ -33,7 +33,7 @@ use crate::store_impl::Inner;
 use crate::types::{Raft, Replica, ReplicaId};
 use crate::vitals::Heard;
 use crate::wal::Wal;
-use crate::{RaftStore, leadership, proposer};
+use crate::{RaftStore, leadership, proposer, silence};
 
 /// How long a group of one may take from opening to leading, or a new replica to catch up.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -123,6 +123,8 @@ impl RaftStore {
             store.serve(listener, &stopped)?;
         }
         store.begin_duties(&stopped);
+        let silence = silence::stand_after(store.raft().clone(), store.id(), settings.election_max());
+        store.spawn(stopped.clone(), silence);
         store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
         if !address.is_empty() {
             store.spawn(stopped, store.clone().announce_address(address));

@@ -99,6 +99,11 @@ impl Settings {
         }
     }
 
+    /// Within this time of its leader's last word a follower stands for election.
+    pub(crate) fn election_max(&self) -> Duration {
+        self.election_timeout_max * 2
+    }
+
     /// A leader that no majority has answered for so long does not lead any more. Followers, in all but
     /// the rarest case, have elected another by then.
     pub(crate) fn silence(&self) -> Duration {

@@ -98,6 +98,35 @@ fn a_leader_that_hears_nobody_is_replaced_though_all_hear_it() {
     });
 }
 
+#[test]
+fn who_was_refused_a_vote_once_waits_no_longer_when_it_is_needed() {
+    simulated(async {
+        let group = founded(3).await;
+        let (leader, others) = led(&group).await;
+        let (refused, behind) = (others[0], others[1]);
+        // It hears nothing and stands for election; the other one hears the leader and has more.
+        group.network.cut(id(&leader), refused);
+        assert!(write(&leader).await.expect("it leads").is_ok());
+        tokio::time::sleep(ELECTION_TIMEOUT_MIN * 4).await;
+        group.network.heal();
+        let (leader, _) = led(&group).await;
+        assert!(![refused, behind].contains(&id(&leader)));
+        assert!(write(&leader).await.expect("it leads").is_ok());
+        // It alone gets the last write of the leader.
+        group.network.cut(id(&leader), behind);
+        assert!(write(&leader).await.expect("it leads").is_ok());
+        for other in group.ids() {
+            group.network.cut(id(&leader), other);
+            group.network.cut(other, id(&leader));
+        }
+        let parted = Instant::now();
+        let next = group.places().into_iter().find_map(|at| group.running(at).filter(|running| id(running) == refused));
+        let mut leadership = next.expect("it runs").watches.leadership.clone();
+        leadership.wait_for(|now| now.leads).await.expect("it runs");
+        assert!(parted.elapsed() < ELECTION_TIMEOUT_MIN * 4, "it took {:?}", parted.elapsed());
+    });
+}
+
 async fn led_by_another(group: &Group, former: ReplicaId) -> (Running, Vec<ReplicaId>) {
     loop {
         let (leader, others) = led(group).await;

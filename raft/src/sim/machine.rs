@@ -23,6 +23,7 @@ use crate::log::LogStore;
 use crate::proposer::{self, Clock, Proposal, Proposer};
 use crate::seal::Keyring;
 use crate::settings::Settings;
+use crate::silence;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
 use crate::types::{Raft, ReplicaId};
@@ -128,6 +129,7 @@ pub(crate) async fn open(
     let announcer = log.announcer();
     let port = Port { network, id, announcer: announcer.clone() };
     let raft = Raft::new(id, config, port, log, machine).await.map_err(|e| e.to_string())?;
+    tokio::spawn(silence::stand_after(raft.clone(), id, settings.election_max()));
     let watches = leadership::start(&raft, settings.silence(), announcer);
     Ok((raft, feed, watches))
 }
