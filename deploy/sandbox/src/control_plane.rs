@@ -34,6 +34,8 @@ pub struct ControlPlane {
     work_dir: PathBuf,
     api_port: u16,
     dp_port: u16,
+    /// The port that agents are told.
+    told_port: u16,
     diagnostics_port: u16,
     http: reqwest::Client,
 }
@@ -75,7 +77,18 @@ impl ControlPlane {
         let process = Process::start(name, Path::new(&command[0]), &command[1..], &variables, log.clone())?;
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
         let http = http.context("could not make an HTTP client")?;
-        Ok(Self { process, command, variables, log, work_dir, api_port, dp_port, diagnostics_port, http })
+        Ok(Self {
+            process,
+            command,
+            variables,
+            log,
+            work_dir,
+            api_port,
+            dp_port,
+            told_port: dp_port,
+            diagnostics_port,
+            http,
+        })
     }
 
     /// Waits until it is ready.
@@ -108,14 +121,19 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The port that agents connect to.
+    /// The port on which it listens for agents.
     pub fn dp_port(&self) -> u16 {
         self.dp_port
     }
 
+    /// The ports of loopback on which it is asked: by clients, by agents, and how it does.
+    pub fn asked_ports(&self) -> [u16; 3] {
+        [self.api_port, self.dp_port, self.diagnostics_port]
+    }
+
     /// Agents that are started from now on connect to this port, behind which it is found.
     pub fn behind(&mut self, dp_port: u16) {
-        self.dp_port = dp_port;
+        self.told_port = dp_port;
     }
 
     /// Its folder: certificates, and the store in `data`.
@@ -135,7 +153,7 @@ impl ControlPlane {
 
     /// The base URL that agents connect to.
     pub fn dp_server(&self) -> String {
-        format!("https://localhost:{}", self.dp_port)
+        format!("https://localhost:{}", self.told_port)
     }
 
     /// The URL of the metrics.

@@ -22,9 +22,8 @@ pub type Place = usize;
 pub struct ReplicaSettings<'a> {
     /// Further variables.
     pub variables: Vec<(&'static str, String)>,
-    /// The port on which it listens for the others, and the one of loopback that they are told; one
-    /// free port for both when there is none.
-    pub ports: Option<(u16, u16)>,
+    /// Where it listens for the others, and what they are told; a free port of loopback when there is none.
+    pub addresses: Option<[String; 2]>,
     /// A program with its arguments that starts it.
     pub by: &'a [&'a str],
 }
@@ -73,15 +72,11 @@ impl Replicas {
         let place = self.next;
         self.next += 1;
         let name = format!("cp-{place}");
-        let (listens, advertised) = match settings.ports {
-            Some(ports) => ports,
-            None => [free_port()?; 2].into(),
+        let [listens, address] = match settings.addresses {
+            Some(addresses) => addresses,
+            None => [free_port()?; 2].map(|port| format!("127.0.0.1:{port}")),
         };
-        let address = format!("127.0.0.1:{advertised}");
-        let mut variables = vec![
-            ("KUMA_STORE_RAFT_LISTEN", format!("127.0.0.1:{listens}")),
-            ("KUMA_STORE_RAFT_ADVERTISE", address.clone()),
-        ];
+        let mut variables = vec![("KUMA_STORE_RAFT_LISTEN", listens), ("KUMA_STORE_RAFT_ADVERTISE", address.clone())];
         match &self.founder {
             None => self.founder = Some(sandbox.dir().join(&name)),
             Some(work_dir) => {

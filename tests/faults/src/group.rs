@@ -6,18 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use sandbox::{ControlPlane, Door, Place, ReplicaSettings, Replicas, Sandbox, free_port};
 
 use crate::clock::Clock;
-use crate::relay::Switchboard;
+use crate::wires::Wires;
 
 /// How long anything may take that must happen; a loaded machine is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A full disk shows as an error of the write, not as a signal.
-const UNDER_LIMITS: [&str; 3] = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
 
 /// Where clients find a replica that runs.
 #[derive(Clone, Debug)]
@@ -53,7 +50,9 @@ impl Addresses {
 pub(crate) struct Group {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) replicas: Replicas,
-    wires: Switchboard,
+    wires: Wires,
+    /// How many joined: the place of the next.
+    joined: Place,
     /// Those that can be set, when there is a library for that.
     clocks: BTreeMap<Place, Clock>,
     library: Result<PathBuf, String>,
@@ -62,12 +61,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// A founder and two that joined it; their clocks can be set by this library.
-    pub(crate) async fn of_three(library: Result<PathBuf, String>) -> Result<Self> {
+    /// A founder and two that joined it, on these wires; their clocks can be set by this library.
+    pub(crate) async fn of_three(wires: Wires, library: Result<PathBuf, String>) -> Result<Self> {
         let mut group = Self {
             sandbox: Arc::new(Sandbox::new().await?),
             replicas: Replicas::default(),
-            wires: Switchboard::default(),
+            wires,
+            joined: 0,
             clocks: BTreeMap::new(),
             library,
             door: Door::open().await?,
@@ -82,7 +82,6 @@ impl Group {
     /// Starts one more with an empty folder and waits until it votes.
     pub(crate) async fn join(&mut self) -> Result<Place> {
         let port = free_port()?;
-        let wire = self.wires.wire(port).await?;
         let mut variables = self.door.variables();
         variables.extend([
             // A loaded machine may be late.
@@ -96,11 +95,15 @@ impl Group {
             Err(_) => None,
         };
         variables.extend(clock.iter().flat_map(Clock::variables));
-        let settings = ReplicaSettings { variables, ports: Some((port, wire.advertised)), by: &UNDER_LIMITS };
-        let place = self.replicas.launch(&self.sandbox, settings)?;
-        wire.leads_to(place);
+        let place = self.joined;
+        let plug = self.wires.plug(place, port).await?;
+        let by: Vec<_> = plug.by.iter().map(String::as_str).collect();
+        let settings = ReplicaSettings { variables, addresses: Some(plug.addresses), by: &by };
+        let launched = self.replicas.launch(&self.sandbox, settings)?;
+        ensure!(launched == place, "places are given in turn");
+        self.joined += 1;
         self.clocks.extend(clock.map(|clock| (place, clock)));
-        self.is_alive(place)?;
+        self.is_alive(place).await?;
         self.replicas.until_it_votes(place).await?;
         Ok(place)
     }
@@ -116,11 +119,10 @@ impl Group {
     }
 
     /// Its process was started.
-    fn is_alive(&mut self, place: Place) -> Result<()> {
-        let control_plane = self.control_plane(place)?;
-        let (process, api) = (control_plane.process().id(), control_plane.api());
-        self.wires.runs(place, process);
-        self.addresses.lives(place, api);
+    async fn is_alive(&mut self, place: Place) -> Result<()> {
+        let control_plane = &mut self.replicas.at(place)?.control_plane;
+        self.wires.starts(place, control_plane).await?;
+        self.addresses.lives(place, control_plane.api());
         self.let_proxies_in(&self.places());
         Ok(())
     }
@@ -149,14 +151,15 @@ impl Group {
 
     /// Ends a replica at once.
     pub(crate) async fn kill(&mut self, place: Place) -> Result<()> {
+        self.wires.ends(place)?;
         self.control_plane(place)?.process().kill().await?;
         Ok(())
     }
 
     /// Starts a replica again without waiting: alone it may not be ready.
-    pub(crate) fn start(&mut self, place: Place) -> Result<()> {
+    pub(crate) async fn start(&mut self, place: Place) -> Result<()> {
         self.control_plane(place)?.launch_again()?;
-        self.is_alive(place)
+        self.is_alive(place).await
     }
 
     pub(crate) fn signal(&mut self, place: Place, signal: Signal) -> Result<()> {
@@ -164,13 +167,13 @@ impl Group {
     }
 
     /// Nothing passes from one replica to another.
-    pub(crate) fn cut(&self, from: Place, to: Place) {
-        self.wires.cut(from, to);
+    pub(crate) fn cut(&self, from: Place, to: Place) -> Result<()> {
+        self.wires.cut(from, to)
     }
 
     /// Everything passes again.
-    pub(crate) fn heal(&self) {
-        self.wires.heal();
+    pub(crate) fn heal(&self) -> Result<()> {
+        self.wires.heal()
     }
 
     /// Has the group changed, through any replica but the one that it concerns.
@@ -180,7 +183,7 @@ impl Group {
 
     /// Forgets a replica that is gone for ever.
     pub(crate) fn forget(&mut self, place: Place) -> Result<()> {
-        self.wires.runs(place, None);
+        self.wires.unplug(place);
         self.addresses.lock().remove(&place);
         self.clocks.remove(&place);
         self.replicas.take(place).map(drop)

@@ -9,10 +9,13 @@ mod disk;
 mod group;
 pub mod history;
 pub mod latency;
+mod namespaces;
 mod nemesis;
 mod plan;
 mod relay;
 mod traffic;
+mod wires;
 
+pub use namespaces::possible as namespaces_are_possible;
 pub use nemesis::run;
 pub use plan::{Fault, Plan, Report};

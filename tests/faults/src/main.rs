@@ -17,6 +17,10 @@ struct Cli {
     /// These faults only, in this order; may be given several times.
     #[arg(long, conflicts_with_all = ["more", "short"])]
     only: Vec<Fault>,
+    /// Gives each replica a network namespace of its own, so that what is cut is lost without a word; needs
+    /// root.
+    #[arg(long)]
+    namespaces: bool,
     /// What clients and faults are drawn from.
     #[arg(long)]
     seed: Option<u64>,
@@ -27,12 +31,13 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
+    let namespaces = cli.namespaces;
     let plan = match cli {
         Cli { short: true, .. } => Plan::short(seed),
         Cli { only, .. } if !only.is_empty() => Plan { faults: only, ..Plan::long(0, seed) },
         Cli { more, .. } => Plan::long(more, seed),
     };
-    let report = faults::run(plan).await?;
+    let report = faults::run(Plan { namespaces, ..plan }).await?;
     println!("{report}");
     ensure!(report.wrong.is_empty(), "the history is wrong; the same again with --seed {seed}");
     Ok(())

@@ -13,8 +13,11 @@ use crate::disk;
 use crate::group::{Group, PATIENCE};
 use crate::history::{Asked, Operation, Told};
 use crate::latency::Felt;
+use crate::namespaces::Namespaces;
 use crate::plan::{Fault, Plan, Report};
+use crate::relay::Switchboard;
 use crate::traffic::Traffic;
+use crate::wires::Wires;
 
 /// Under a fault that the group does not feel, so many more writes, enough that a snapshot replaces
 /// the log.
@@ -25,11 +28,15 @@ const PAST_A_SNAPSHOT: u64 = 120;
 /// # Errors
 /// When the group does not recover from a fault.
 pub async fn run(plan: Plan) -> Result<Report> {
-    let mut group = Group::of_three(match plan.faults.contains(&Fault::Clock) {
+    let wires = match plan.namespaces {
+        true => Wires::Namespaces(Namespaces::new()?),
+        false => Wires::Relays(Switchboard::default()),
+    };
+    let library = match plan.faults.contains(&Fault::Clock) {
         true => clock::library(),
         false => Err("no clock is set in this run".to_owned()),
-    })
-    .await?;
+    };
+    let mut group = Group::of_three(wires, library).await?;
     let traffic = Traffic::start(&mut group).await?;
     let clients = Clients::start(&group.addresses, plan.seed)?;
     let mut nemesis = Nemesis { rng: StdRng::seed_from_u64(plan.seed), writes: plan.writes };
@@ -87,14 +94,14 @@ impl Nemesis {
                 group.kill(victim).await?;
                 let writes = self.writes + if fault == Fault::Snapshot { PAST_A_SNAPSHOT } else { 0 };
                 clients.write_more(writes, "with a dead replica").await?;
-                group.start(victim)?;
+                group.start(victim).await?;
             }
             Fault::KillAll => {
                 for place in group.places() {
                     group.kill(place).await?;
                 }
                 for place in group.places() {
-                    group.start(place)?;
+                    group.start(place).await?;
                 }
             }
             Fault::PauseLeader | Fault::PauseFollower => {
@@ -107,7 +114,7 @@ impl Nemesis {
             Fault::IsolateLeader | Fault::DeafLeader | Fault::MuteLeader | Fault::HalfWires => {
                 part(group, fault).await?;
                 clients.write_more(self.writes, "while it is parted").await?;
-                group.heal();
+                group.heal()?;
             }
             Fault::DiskFull => return self.fill_disk(group, clients).await,
             Fault::HandOver => {
@@ -119,7 +126,7 @@ impl Nemesis {
                 let leader = group.leader().await?;
                 group.kill(leader).await?;
                 clients.write_more(self.writes, "with one of four dead").await?;
-                group.start(leader)?;
+                group.start(leader).await?;
                 let leaves = if leader == joined { group.follower().await? } else { joined };
                 leave(group, leaves).await?;
             }
@@ -143,7 +150,7 @@ impl Nemesis {
         clients.write_more(self.writes, "with a changed group and one cut off").await?;
         group.kill(leaves).await?;
         group.forget(leaves)?;
-        group.heal();
+        group.heal()?;
         Ok(())
     }
 
@@ -160,7 +167,7 @@ impl Nemesis {
         println!("the clock of replica {victim} is wrong by {jump} s");
         clients.write_more(self.writes, "with a clock that is wrong").await?;
         group.kill(victim).await?;
-        group.start(victim)?;
+        group.start(victim).await?;
         // The certificates of workloads are made by the clock of whoever serves their proxies, as Kuma's are:
         // one that begins tomorrow is refused until then.
         let others: Vec<_> = group.places().into_iter().filter(|place| *place != victim).collect();
@@ -208,7 +215,7 @@ impl Nemesis {
         let ended = control_plane.process().ended(PATIENCE).await?;
         let said = group.control_plane(victim)?.process().log_tail();
         ensure!(!ended.success() && said.contains("File too large"), "it ended with {ended} and said\n{said}");
-        group.start(victim)?;
+        group.start(victim).await?;
         Ok(Done::Yes)
     }
 
@@ -224,7 +231,7 @@ impl Nemesis {
         failing.detach().await?;
         let said = group.control_plane(victim)?.process().log_tail();
         ensure!(!ended.success() && said.contains("Input/output error"), "it ended with {ended} and said\n{said}");
-        group.start(victim)?;
+        group.start(victim).await?;
         Ok(Done::Yes)
     }
 
@@ -240,7 +247,7 @@ impl Nemesis {
                 disk::flip(&file, &mut self.rng)?;
             }
         }
-        group.start(victim)?;
+        group.start(victim).await?;
         let ended = group.control_plane(victim)?.process().ended(PATIENCE).await?;
         let said = group.control_plane(victim)?.process().log_tail();
         if ended.success() || !said.contains("is corrupted") {
@@ -272,10 +279,10 @@ async fn part(group: &mut Group, fault: Fault) -> Result<()> {
             _ => (true, true),
         };
         if to_leader {
-            group.cut(other, leader);
+            group.cut(other, leader)?;
         }
         if from_leader {
-            group.cut(leader, other);
+            group.cut(leader, other)?;
         }
     }
     Ok(())

@@ -84,6 +84,8 @@ pub struct Plan {
     pub writes: u64,
     /// What the clients and the victims are drawn from.
     pub seed: u64,
+    /// Each replica has a network namespace of its own. That needs root.
+    pub namespaces: bool,
 }
 
 impl Plan {
@@ -91,7 +93,7 @@ impl Plan {
     pub fn long(more: usize, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let drawn: Vec<_> = (0..more).filter_map(|_| Fault::ALL.choose(&mut rng).copied()).collect();
-        Self { faults: Fault::ALL.into_iter().chain(drawn).collect(), writes: 30, seed }
+        Self { faults: Fault::ALL.into_iter().chain(drawn).collect(), writes: 30, seed, namespaces: false }
     }
 
     /// One of each sort: a death, a pause, a partition, one that cuts one direction only, a full disk,
@@ -107,7 +109,7 @@ impl Plan {
             Fault::Snapshot,
             Fault::KillAll,
         ];
-        Self { faults, writes: 10, seed }
+        Self { faults, writes: 10, seed, namespaces: false }
     }
 }
 

@@ -12,7 +12,7 @@ use sandbox::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// How long a caller may take to be found among the processes.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
@@ -62,14 +62,12 @@ impl Switchboard {
         processes.into_iter().find(|(_, process)| owns(*process, &socket)).map(|(place, _)| place)
     }
 
-    /// Opens a wire to a port. Nothing is accepted on it before it is known whose port that is.
-    pub(crate) async fn wire(&self, port: u16) -> Result<Wire> {
+    /// Opens a wire to the port of a replica; the port to advertise instead.
+    pub(crate) async fn wire(&self, port: u16, to: Place) -> Result<u16> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
         let advertised = listener.local_addr().context("no address")?.port();
-        let (leads_to, known) = oneshot::channel();
         let board = self.clone();
         tokio::spawn(async move {
-            let Ok(to) = known.await else { return };
             while let Ok((caller, address)) = listener.accept().await {
                 let board = board.clone();
                 tokio::spawn(async move {
@@ -81,7 +79,7 @@ impl Switchboard {
                 });
             }
         });
-        Ok(Wire { advertised, leads_to })
+        Ok(advertised)
     }
 
     /// Who calls. A replica that was started just now may not be known yet.
@@ -104,22 +102,6 @@ impl Switchboard {
             () = pump(caller_in, callee_out, || self.passes(from, to)) => {}
             () = pump(callee_in, caller_out, || self.passes(to, from)) => {}
         }
-    }
-}
-
-/// A wire whose other end is not known yet.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    /// The port to advertise.
-    pub(crate) advertised: u16,
-    leads_to: oneshot::Sender<Place>,
-}
-
-impl Wire {
-    /// Tells which replica is behind it.
-    pub(crate) fn leads_to(self, place: Place) {
-        // Nobody waits for it only when the runtime ends.
-        self.leads_to.send(place).ok();
     }
 }
 
@@ -175,9 +157,7 @@ mod tests {
         for (from, to) in [(0, 1), (1, 0)] {
             let board = Switchboard::default();
             board.runs(0, Some(std::process::id()));
-            let wire = board.wire(echo().await).await.unwrap();
-            let port = wire.advertised;
-            wire.leads_to(1);
+            let port = board.wire(echo().await, 1).await.unwrap();
             let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
             let mut answer = [0; 5];
             caller.write_all(b"hello").await.unwrap();
@@ -206,9 +186,7 @@ mod tests {
     async fn a_wire_that_concerns_others_stays() {
         let board = Switchboard::default();
         board.runs(0, Some(std::process::id()));
-        let wire = board.wire(echo().await).await.unwrap();
-        let port = wire.advertised;
-        wire.leads_to(1);
+        let port = board.wire(echo().await, 1).await.unwrap();
         board.cut(2, 1);
         let mut caller = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         caller.write_all(b"hello").await.unwrap();
