@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::RaftStore;
 use crate::listener::Doors;
 use crate::peers::Peers;
-use crate::pki::{Pki, Step};
+use crate::pki::{Pki, Step, Trust};
 use crate::types::ReplicaId;
 
 /// Both sides of connections with others. Clones share them.
@@ -28,6 +28,11 @@ impl Certificates {
     pub(crate) fn new(pki: Pki, id: ReplicaId, renewal: Duration) -> Result<Self, rcgen::Error> {
         let peers = Peers::new(pki.client_tls(id, renewal)?);
         Ok(Self { pki, id, renewal, peers, doors: Doors::default(), term: Arc::default() })
+    }
+
+    /// Whom this replica believes.
+    pub(crate) fn trust(&self) -> Trust {
+        self.pki.trust()
     }
 
     /// The connections to others.

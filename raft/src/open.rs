@@ -153,6 +153,10 @@ impl RaftStore {
     fn serve(&self, listener: Listener, stopped: &watch::Receiver<bool>) -> Result<(), OpenError> {
         let Some(certificates) = self.certificates() else { return Ok(()) };
         certificates.present(self).map_err(OpenError::Start)?;
+        let trust = certificates.trust();
+        if trust.next.is_some() || trust.former.is_some() {
+            tracing::warn!(?trust, "the authority of the replicas is only half replaced: order it once more");
+        }
         listener.serve(certificates.doors(), stopped.clone());
         self.spawn(stopped.clone(), certificates.clone().renew(self.clone()));
         Ok(())
