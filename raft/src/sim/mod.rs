@@ -4,7 +4,7 @@
 //! The time is tokio's paused clock. Faults, clients, delays and election timeouts draw from one
 //! seed; tokio's choice among branches that are ready at once does not, so a seed repeats the faults,
 //! not every interleaving. A failure prints its seed; `RAFT_SIM_SEED=n cargo test -p raft sim::no_promise` runs it
-//! again, `RAFT_SIM_SEEDS=n` runs more of them.
+//! again, `RAFT_SIM_SEEDS=n` runs more of them, both together so many from that one on.
 
 mod cut_off;
 mod disk;
@@ -21,10 +21,10 @@ use run::{Bug, run};
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match number("RAFT_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("RAFT_SIM_SEEDS").unwrap_or(4),
-    }
+    let first = number("RAFT_SIM_SEED");
+    let count = number("RAFT_SIM_SEEDS").unwrap_or(if first.is_some() { 1 } else { 4 });
+    let first = first.unwrap_or(0);
+    first..first + count
 }
 
 #[test]
