@@ -66,15 +66,7 @@ impl RaftStore {
         let (key_file, listens) = (settings.key_file.clone(), settings.listen.is_some());
         let (taken, reads) = (arrival.clone(), settings.reads_format);
         let disk = blocking(move || read_disk(dir, key_file.as_deref(), &taken, listens, None)).await?;
-        let listener = match settings.listen.filter(|_| disk.pki.is_some()) {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let address = match (&listener, &settings.advertise) {
-            (None, _) => String::new(),
-            (Some(_), Some(address)) => address.clone(),
-            (Some(listener), None) => listener.address().map_err(|e| start(&e))?.to_string(),
-        };
+        let (listener, address) = bind(settings.listen.filter(|_| disk.pki.is_some()), &settings.advertise).await?;
         let certificates = disk.pki.clone().map(|pki| Certificates::new(pki, disk.id, settings.certificate_renewal));
         let certificates = certificates.transpose().map_err(|e| start(&e))?;
         let peers = certificates.as_ref().map(Certificates::peers);
@@ -211,9 +203,16 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| OpenError::Start(e.to_string()))?
 }
 
-async fn bind(address: SocketAddr) -> Result<Listener, OpenError> {
-    let bound = Listener::bind(address).await;
-    bound.map_err(|e| OpenError::Settings(format!("replica listener {address}: {e}")))
+/// The listener, and where others reach it; neither without an address to listen at.
+async fn bind(listen: Option<SocketAddr>, advertise: &Option<String>) -> Result<(Option<Listener>, String), OpenError> {
+    let Some(listen) = listen else { return Ok((None, String::new())) };
+    let failed = |e: std::io::Error| OpenError::Settings(format!("replica listener {listen}: {e}"));
+    let listener = Listener::bind(listen).await.map_err(failed)?;
+    let address = match advertise {
+        Some(address) => address.clone(),
+        None => listener.address().map_err(failed)?.to_string(),
+    };
+    Ok((Some(listener), address))
 }
 
 /// How a replica comes into its group; nothing of it for one that is there already.
