@@ -116,6 +116,15 @@ impl Nemesis {
                 clients.write_more(self.writes, "while it is parted").await?;
                 group.heal()?;
             }
+            Fault::IsolateFollower => {
+                let victim = self.victim(group, false).await?;
+                for other in group.places().into_iter().filter(|place| *place != victim) {
+                    group.cut(other, victim)?;
+                    group.cut(victim, other)?;
+                }
+                clients.write_more(self.writes, "with a follower cut off").await?;
+                group.heal()?;
+            }
             Fault::DiskFull => return self.fill_disk(group, clients).await,
             Fault::HandOver => {
                 let follower = group.follower().await?;

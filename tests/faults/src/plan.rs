@@ -23,6 +23,8 @@ pub enum Fault {
     PauseFollower,
     /// Nothing passes between the leader and the others.
     IsolateLeader,
+    /// Nothing passes between one that follows and the others.
+    IsolateFollower,
     /// The leader sends, and hears nothing.
     DeafLeader,
     /// The leader hears, and nobody hears it.
@@ -52,7 +54,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::DeafLeader,
         Self::KillFollower,
@@ -66,6 +68,7 @@ impl Fault {
         Self::HalfWires,
         Self::Members,
         Self::PauseFollower,
+        Self::IsolateFollower,
         Self::SlowDisk,
         Self::Clock,
         Self::MembersParted,
