@@ -26,7 +26,11 @@ impl RaftStore {
             }
             Request::Vote { vote: of, last } => {
                 let rpc = VoteRequest { vote: vote(of), last_log_id: last.map(log_id) };
-                Ok(Reply::vote(&self.raft().vote(rpc).await.map_err(|e| stopped(&e))?))
+                let response = self.raft().vote(rpc).await.map_err(|e| stopped(&e))?;
+                if response.vote_granted {
+                    self.inner().granted.in_term(response.vote.leader_id.term);
+                }
+                Ok(Reply::vote(&response))
             }
             Request::Commit(bytes) => Ok(self.answer_commit(bytes.into_vec()).await),
             Request::ReadIndex => self.answer_read_index().await,

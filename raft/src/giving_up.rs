@@ -2,7 +2,7 @@
 //!
 //! Some of them may hear it though it does not hear them. They refuse every candidate as long as they do,
 //! and would begin to look for another leader only when this one falls silent. So it tells them at once, in
-//! its vitals, that it leads no more.
+//! its vitals.
 
 use std::future::Future;
 use std::time::Duration;
@@ -58,14 +58,14 @@ impl RaftStore {
         whenever_cut_off(self.inner().contact.clone(), others, tell).await;
     }
 
-    /// Stands for election when whom this replica follows says that it leads no more.
+    /// Stands for election when whom this replica follows says that no majority answers it.
     pub(crate) fn stand_when_given_up(&self, told: &Vitals) {
         let is_its_leader = {
             let now = self.raft().metrics();
             let now = now.borrow();
             now.current_leader == Some(told.id) && now.current_term == told.term && told.id != self.id()
         };
-        if is_its_leader && told.leader.is_none() && self.voters().contains(&self.id()) {
+        if is_its_leader && told.is_cut_off && self.voters().contains(&self.id()) {
             tracing::info!(leader = told.id, term = told.term, "leader hears no majority, standing for election");
             let raft = self.raft().clone();
             tokio::spawn(async move { raft.trigger().elect().await });

@@ -44,6 +44,7 @@ mod silence;
 #[cfg(test)]
 mod sim;
 mod snapshot;
+mod standing_again;
 mod state_machine;
 mod status;
 mod store_impl;

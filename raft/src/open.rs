@@ -28,12 +28,13 @@ use crate::rpc::Welcome;
 use crate::seal::Keyring;
 use crate::settings::{Join, Settings};
 use crate::snapshot::SnapshotDir;
+use crate::standing_again::Granted;
 use crate::state_machine::StateMachine;
 use crate::store_impl::Inner;
 use crate::types::{Raft, Replica, ReplicaId};
 use crate::vitals::Heard;
 use crate::wal::Wal;
-use crate::{RaftStore, leadership, proposer, silence};
+use crate::{RaftStore, leadership, proposer, silence, standing_again};
 
 /// How long a group of one may take from opening to leading, or a new replica to catch up.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -75,8 +76,7 @@ impl RaftStore {
         let network = Network { own: disk.id, peers: peers.clone(), announcer: announcer.clone() };
         let raft =
             Raft::new(disk.id, config, network, disk.log, disk.machine.reading(reads)).await.map_err(|e| start(&e))?;
-        let (stop, stopped) = watch::channel(false);
-        let commit = Latency::new("raft_commit_seconds");
+        let ((stop, stopped), commit) = (watch::channel(false), Latency::new("raft_commit_seconds"));
         let Watches { leadership, contact } = leadership::start(&raft, settings.silence(), announcer);
         let proposer = Proposer {
             raft: raft.clone(),
@@ -90,6 +90,7 @@ impl RaftStore {
             address: address.clone(),
             leadership,
             contact,
+            granted: Granted::default(),
             queue: proposer::start(proposer),
             raft,
             feed: disk.feed,
@@ -114,9 +115,7 @@ impl RaftStore {
         if let Some(listener) = listener {
             store.serve(listener, &stopped)?;
         }
-        store.begin_duties(&stopped);
-        let silence = silence::stand_after(store.raft().clone(), store.id(), settings.election_max());
-        store.spawn(stopped.clone(), silence);
+        store.begin_duties(&settings, &stopped);
         store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
         if !address.is_empty() {
             store.spawn(stopped, store.clone().announce_address(address));
@@ -155,12 +154,24 @@ impl RaftStore {
     }
 
     /// What it does beside answering, until it stops.
-    fn begin_duties(&self, stopped: &watch::Receiver<bool>) {
+    fn begin_duties(&self, settings: &Settings, stopped: &watch::Receiver<bool>) {
+        self.begin_standing(settings, stopped);
         self.spawn(stopped.clone(), self.clone().promote_learners());
-        self.spawn(stopped.clone(), self.clone().give_up_when_cut_off());
         self.spawn(stopped.clone(), self.clone().remember_removed());
         self.spawn(stopped.clone(), self.clone().obey_removal());
         self.spawn(stopped.clone(), self.clone().keep_in_touch());
+    }
+
+    /// When it stands for election where openraft would wait.
+    fn begin_standing(&self, settings: &Settings, stopped: &watch::Receiver<bool>) {
+        self.spawn(stopped.clone(), self.clone().give_up_when_cut_off());
+        let silence = silence::stand_after(self.raft().clone(), self.id(), settings.election_max());
+        self.spawn(stopped.clone(), silence);
+        let (granted, lease) = (self.inner().granted.clone(), settings.election_timeout_max);
+        let store = self.clone();
+        let hands_over = move || store.proposing().try_read().is_err();
+        let standing = standing_again::whenever_deposed(self.raft().clone(), granted, lease, hands_over);
+        self.spawn(stopped.clone(), standing);
     }
 
     async fn found_or_resume(&self, pristine: bool, address: &str) -> Result<(), OpenError> {

@@ -20,6 +20,7 @@ use crate::proposer::{Proposal, Refusal};
 use crate::removed::Removed;
 use crate::rpc::{Reply, Request};
 use crate::seal::Keyring;
+use crate::standing_again::Granted;
 use crate::status::{self, Status};
 use crate::types::{Outcome, Raft, ReplicaId};
 use crate::vitals::Heard;
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) queue: mpsc::Sender<Proposal>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) contact: watch::Receiver<Contact>,
+    pub(crate) granted: Granted,
     pub(crate) commit: Latency,
     pub(crate) fsync: Latency,
     pub(crate) timeout: Duration,

@@ -39,6 +39,8 @@ pub struct Vitals {
     pub term: u64,
     /// Who leads, as far as it knows.
     pub leader: Option<ReplicaId>,
+    /// It was elected in this term, but no majority answers it.
+    pub is_cut_off: bool,
     /// The revision of its state.
     pub revision: u64,
     /// Index of the last entry that it has applied.
@@ -101,6 +103,7 @@ impl RaftStore {
             reads_format: self.reads_format(),
             term: status.term,
             leader: status.leader,
+            is_cut_off: self.inner().contact.borrow().is_cut_off,
             revision: status.revision.0,
             applied_index: status.applied_index,
             commit: status.commit,

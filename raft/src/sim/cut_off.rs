@@ -127,6 +127,28 @@ fn who_was_refused_a_vote_once_waits_no_longer_when_it_is_needed() {
     });
 }
 
+#[test]
+fn a_follower_that_comes_back_stops_a_leader_for_no_election_timeout() {
+    simulated(async {
+        let group = founded(4).await;
+        let (leader, others) = led(&group).await;
+        let away = others[0];
+        for other in [id(&leader), others[1]] {
+            group.network.cut(other, away);
+            group.network.cut(away, other);
+        }
+        assert!(write(&leader).await.expect("it leads").is_ok());
+        tokio::time::sleep(ELECTION_TIMEOUT_MIN * 8).await;
+        group.network.heal();
+        let mut leadership = leader.watches.leadership.clone();
+        let term = leadership.borrow_and_update().term;
+        leadership.wait_for(|now| !now.leads).await.expect("it runs");
+        let deposed = Instant::now();
+        let next = leadership.wait_for(|now| now.leads).await.expect("it runs").term;
+        assert!(next > term && deposed.elapsed() < ELECTION_TIMEOUT_MIN, "it took {:?}", deposed.elapsed());
+    });
+}
+
 async fn led_by_another(group: &Group, former: ReplicaId) -> (Running, Vec<ReplicaId>) {
     loop {
         let (leader, others) = led(group).await;

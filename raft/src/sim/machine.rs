@@ -25,6 +25,7 @@ use crate::seal::Keyring;
 use crate::settings::Settings;
 use crate::silence;
 use crate::snapshot::SnapshotDir;
+use crate::standing_again;
 use crate::state_machine::StateMachine;
 use crate::types::{Raft, ReplicaId};
 
@@ -127,9 +128,11 @@ pub(crate) async fn open(
     };
     let config = Arc::new(settings.openraft().map_err(|e| e.to_string())?);
     let announcer = log.announcer();
-    let port = Port { network, id, announcer: announcer.clone() };
+    let port = Port { network: network.clone(), id, announcer: announcer.clone() };
     let raft = Raft::new(id, config, port, log, machine).await.map_err(|e| e.to_string())?;
     tokio::spawn(silence::stand_after(raft.clone(), id, settings.election_max()));
+    let (granted, lease) = (network.granted(id), settings.election_timeout_max);
+    tokio::spawn(standing_again::whenever_deposed(raft.clone(), granted, lease, || false));
     let watches = leadership::start(&raft, settings.silence(), announcer);
     Ok((raft, feed, watches))
 }

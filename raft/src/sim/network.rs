@@ -15,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
 use crate::appends::{Announcer, Answer, Appends, Wire};
+use crate::standing_again::Granted;
 use crate::types::{Raft, Replica, ReplicaId, TypeConfig, Vote};
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,8 @@ struct Wires {
     /// Of 100 messages.
     lost_percent: u32,
     snapshots_sent: usize,
+    /// In which term each replica voted for another one.
+    granted: BTreeMap<ReplicaId, Granted>,
 }
 
 /// The network of a group.
@@ -45,7 +48,14 @@ pub(crate) struct SimNetwork {
 impl SimNetwork {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        let wires = Wires { rng, replicas: BTreeMap::new(), cut: BTreeSet::new(), lost_percent: 0, snapshots_sent: 0 };
+        let wires = Wires {
+            rng,
+            replicas: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            lost_percent: 0,
+            snapshots_sent: 0,
+            granted: BTreeMap::new(),
+        };
         Self { wires: Arc::new(Mutex::new(wires)), paused: watch::Sender::default() }
     }
 
@@ -55,6 +65,10 @@ impl SimNetwork {
 
     pub(crate) fn connect(&self, id: ReplicaId, raft: Raft) {
         self.lock().replicas.insert(id, raft);
+    }
+
+    pub(crate) fn granted(&self, id: ReplicaId) -> Granted {
+        self.lock().granted.entry(id).or_default().clone()
     }
 
     pub(crate) fn disconnect(&self, id: ReplicaId) {
@@ -220,7 +234,15 @@ impl RaftNetwork<TypeConfig> for Link {
 
     async fn vote(&mut self, rpc: VoteRequest<ReplicaId>, _option: RPCOption) -> Rpc<VoteResponse<ReplicaId>> {
         let way = &self.way;
-        let answer = way.network.ask(way.from, way.to, move |raft| async move { raft.vote(rpc).await }).await;
+        let granted = way.network.granted(way.to);
+        let vote = move |raft: Raft| async move {
+            let response = raft.vote(rpc).await?;
+            if response.vote_granted {
+                granted.in_term(response.vote.leader_id.term);
+            }
+            Ok(response)
+        };
+        let answer = way.network.ask(way.from, way.to, vote).await;
         way.arrived(answer)
     }
 
