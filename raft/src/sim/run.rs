@@ -39,7 +39,10 @@ const CONVERGENCE: Duration = Duration::from_secs(60);
 
 /// Runs one seed. A panic of a replica is a violation.
 pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    let runtime = builder.enable_all().start_paused(true).build();
     let runtime = runtime.expect("a runtime can be built");
     let (mut outcome, panics) = panics::caught(|| runtime.block_on(simulate(seed, bug)));
     outcome.violations.extend(panics);

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use super::*;
@@ -234,8 +236,8 @@ enum Step {
     Purge(u64),
     Sync,
     Reopen,
-    /// The process is killed, and of what was not synced a part is lost from the end.
-    Crash(usize),
+    /// The power is cut: of what was not synced sectors are lost at random.
+    Crash(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -245,7 +247,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u64..30).prop_map(Step::Purge),
         3 => Just(Step::Sync),
         1 => Just(Step::Reopen),
-        2 => (0usize..2000).prop_map(Step::Crash),
+        2 => any::<u64>().prop_map(Step::Crash),
     ]
 }
 
@@ -294,9 +296,9 @@ proptest! {
                     log = Wal::with_segments(dir.path(), 1000).unwrap();
                     log.purge(purged).unwrap();
                 }
-                Step::Crash(lost) => {
+                Step::Crash(seed) => {
                     drop(log);
-                    tear(dir.path(), synced, lost);
+                    tear(dir.path(), synced, seed);
                     log = Wal::with_segments(dir.path(), 1000).unwrap();
                     log.purge(purged).unwrap();
                     let last = log.last().unwrap().map_or(purged, |(last, _)| last);
@@ -311,19 +313,22 @@ proptest! {
     }
 }
 
-/// Overwrites so many bytes before the end of the log with nonsense, but none that was synced.
-fn tear(dir: &Path, synced: u64, lost: usize) {
+/// Loses sectors of the newest file at random, but none with what was synced. They are small here, so that
+/// records end up between lost ones.
+fn tear(dir: &Path, synced: u64, seed: u64) {
+    const SECTOR: usize = 64;
     let Some(path) = files(dir).pop() else { return };
     let segment = Segment::open(&path).unwrap();
     let kept = if segment.first() > synced { 0 } else { segment.end_of(synced) } as usize;
-    let used = segment.used() as usize;
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut bytes = fs::read(&path).unwrap();
-    let from = used.saturating_sub(lost).max(kept);
-    // The head is in one sector with what follows: it is there, or nothing is.
-    if from < 16 {
-        bytes.fill(0)
-    } else {
-        bytes[from..used].fill(0xa5)
+    let mut from = kept;
+    while from < segment.used() as usize {
+        let end = (from / SECTOR + 1) * SECTOR;
+        if rng.random() {
+            bytes[from..end].fill(0);
+        }
+        from = end;
     }
     fs::write(path, bytes).unwrap();
 }
