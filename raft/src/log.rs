@@ -4,7 +4,8 @@
 //! faults can be put in. [`LogStore`] is openraft's view of it. Appended entries are readable at
 //! once and durable when the flusher says so; it makes one fsync for all that queued up meanwhile.
 
-use std::collections::BTreeMap;
+mod recent;
+
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -12,25 +13,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use openraft::{ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
 
 use crate::appends::Announcer;
+use crate::beside;
 use crate::codec::{self, CodecError};
+use crate::covered::Covered;
 use crate::flusher::{Flusher, Job};
 use crate::record::{EntryRecord, LogIdRecord, VoteRecord};
 use crate::types::{
     Entry, LogId, StorageError, TypeConfig, Vote, entry, entry_record, log_id, log_id_record, vote, vote_record,
 };
 use crate::watermark::Reached;
+use recent::Recent;
 
 /// Bytes of entries that one read returns at most, so that one message never outgrows the
 /// transport. At least one entry is always returned.
 const READ_BYTES_MAX: usize = 1024 * 1024;
-
-/// Entries and bytes of them that are kept decoded, for the appliers and followers that read them
-/// right after they were written.
-const RECENT_ENTRIES_MAX: usize = 128;
-const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 pub(crate) const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
@@ -64,51 +63,6 @@ pub(crate) trait LogBackend: Debug + Send + Sync + 'static {
     fn reached(&self) -> Reached;
 }
 
-/// The decoded tail of the log.
-#[derive(Debug, Default)]
-struct Recent {
-    entries: BTreeMap<u64, Entry>,
-    bytes: usize,
-}
-
-impl Recent {
-    fn push(&mut self, entry: Entry) {
-        self.bytes += entry_bytes(&entry);
-        self.entries.insert(entry.log_id.index, entry);
-        while self.entries.len() > RECENT_ENTRIES_MAX || self.bytes > RECENT_BYTES_MAX {
-            let Some((_, oldest)) = self.entries.pop_first() else { break };
-            self.bytes -= entry_bytes(&oldest);
-        }
-    }
-
-    fn truncate(&mut self, from: u64) {
-        let gone = self.entries.split_off(&from);
-        self.bytes -= gone.values().map(entry_bytes).sum::<usize>();
-    }
-
-    /// The entries of `from..to` as far as [`READ_BYTES_MAX`] goes; `None` when the first is not here.
-    fn range(&self, from: u64, to: u64, bytes_max: usize) -> Option<Vec<Entry>> {
-        self.entries.get(&from)?;
-        let mut bytes = 0;
-        let mut found = Vec::new();
-        for entry in self.entries.range(from..to).map(|(_, entry)| entry) {
-            bytes += entry_bytes(entry);
-            if bytes > bytes_max && !found.is_empty() {
-                break;
-            }
-            found.push(entry.clone());
-        }
-        Some(found)
-    }
-}
-
-fn entry_bytes(entry: &Entry) -> usize {
-    match &entry.payload {
-        EntryPayload::Normal(command) => command.len(),
-        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
-    }
-}
-
 /// openraft's log storage on a [`LogBackend`]. Clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore {
@@ -117,6 +71,11 @@ pub(crate) struct LogStore {
     recent: Arc<Mutex<Recent>>,
     /// Index of the first entry that was not removed; some before may still be there.
     first: Arc<AtomicU64>,
+    /// Index after the last entry.
+    end: Arc<AtomicU64>,
+    /// Up to where the log is to be cut, until that is done.
+    due: Arc<Mutex<Option<LogId>>>,
+    covered: Option<Covered>,
     announcer: Announcer,
 }
 
@@ -127,8 +86,16 @@ impl LogStore {
     /// What [`LogBackend`] says, or the first fault of a record as [`io::ErrorKind::InvalidData`]
     /// with a [`CodecError`] inside.
     pub(crate) fn open(backend: Arc<dyn LogBackend>, flusher: Flusher) -> io::Result<Self> {
-        let log =
-            Self { backend, flusher, recent: Arc::default(), first: Arc::default(), announcer: Announcer::default() };
+        let log = Self {
+            backend,
+            flusher,
+            recent: Arc::default(),
+            first: Arc::default(),
+            end: Arc::default(),
+            due: Arc::default(),
+            covered: None,
+            announcer: Announcer::default(),
+        };
         let mut next = match log.purged()? {
             // A crash may have cut a purge short.
             Some(purged) => {
@@ -159,7 +126,13 @@ impl LogStore {
             return Err(corrupted(format!("log ends at entry {last} in term {term}, it went to {was}")));
         }
         log.hard::<Option<LogIdRecord>>(COMMITTED)?;
+        log.end.store(last + 1, Ordering::Release);
         Ok(log)
+    }
+
+    /// The same, but nothing is removed that is not in a snapshot.
+    pub(crate) fn covered_by(self, snapshots: Covered) -> Self {
+        Self { covered: Some(snapshots), ..self }
     }
 
     /// Tells what is appended, as soon as it is.
@@ -224,11 +197,47 @@ impl LogStore {
             .map(|e| Ok((e.log_id.index, codec::encode(&entry_record(e)).map_err(invalid)?)))
             .collect::<io::Result<Vec<_>>>()?;
         self.backend.append(&records)?;
+        if let Some(last) = entries.last() {
+            self.end.store(last.log_id.index + 1, Ordering::Release);
+        }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             recent.push(entry);
         }
         Ok(())
+    }
+
+    fn due(&self) -> Option<LogId> {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until_covered(&self, upto: LogId) -> io::Result<()> {
+        match &self.covered {
+            Some(snapshots) => snapshots.until(upto.index).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes entries that a snapshot has. The mark first: a crash in between leaves entries that the next
+    /// start removes.
+    fn cut(&self, upto: LogId) -> io::Result<()> {
+        self.set_hard(PURGED, &log_id_record(&upto))?;
+        self.backend.purge(upto.index)?;
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.take_if(|due| *due <= upto);
+        Ok(())
+    }
+
+    /// Before entries that follow a snapshot, and not the log: it must be cut by then, or a crash would leave a
+    /// hole in it.
+    async fn reach(&self, first: &Entry) -> io::Result<()> {
+        match self.due() {
+            Some(due) if first.log_id.index > self.end.load(Ordering::Acquire) => {
+                self.until_covered(due).await?;
+                self.cut(due)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits for a sync that covers all that was written before.
@@ -304,7 +313,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
-        let purged = self.purged().map_err(|e| read_error(&e))?;
+        let purged = self.purged().map_err(|e| read_error(&e))?.max(self.due());
         let last = self.backend.last().map_err(|e| read_error(&e))?;
         let last = match last {
             Some((_, bytes)) => {
@@ -355,6 +364,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
+        if let Some(first) = entries.first() {
+            self.reach(first).await.map_err(|e| write_error(&e))?;
+        }
         self.announcer.appended(&entries);
         self.append_entries(entries).map_err(|e| write_error(&e))?;
         self.flusher.queue(Job::Log(callback)).map_err(|e| write_error(&e))
@@ -363,24 +375,26 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).truncate(log_id.index);
         self.backend.truncate(log_id.index).map_err(|e| write_error(&e))?;
+        self.end.store(log_id.index, Ordering::Release);
         self.synced().await.map_err(|e| write_error(&e))
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        // The mark first: a crash in between leaves entries that the next start removes.
-        self.set_hard(PURGED, &log_id_record(&log_id)).map_err(|e| write_error(&e))?;
         self.first.fetch_max(log_id.index + 1, Ordering::AcqRel);
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(log_id);
         // Writers do not wait for it: nobody reads what is removed.
-        let backend = Arc::clone(&self.backend);
-        drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = backend.purge(log_id.index) {
+        let log = self.clone();
+        tokio::spawn(async move {
+            let cut = async {
+                log.until_covered(log_id).await?;
+                beside::done(move || log.cut(log_id)).await
+            };
+            if let Err(error) = cut.await {
                 tracing::warn!(%error, "log is not cut, the next start does it");
             }
-        }));
+        });
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = recent.entries.split_off(&(log_id.index + 1));
-        recent.bytes = kept.values().map(entry_bytes).sum();
-        recent.entries = kept;
+        recent.purge(log_id.index);
         Ok(())
     }
 }

@@ -299,6 +299,7 @@ pub(crate) fn read_disk(
     let snapshot_dir = dir.snapshots();
     let snapshots = SnapshotDir::open(snapshot_dir.clone()).map_err(failed(&snapshot_dir))?;
     let (machine, feed) = StateMachine::open(snapshots.clone(), keys.clone()).map_err(failed(&snapshot_dir))?;
+    let log = log.covered_by(machine.covered());
     let removed = dir.removed();
     machine.removed().load(&removed).map_err(failed(&removed))?;
     if log.purged().map_err(failed(&log_dir))? > machine.applied() {

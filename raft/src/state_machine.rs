@@ -11,7 +11,9 @@ use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, RaftTypeConfig, Snapshot};
 use store::{Feed, State};
 
+use crate::beside;
 use crate::codec::{self, CodecError};
+use crate::covered::{Covered, Covering};
 use crate::keys::Keys;
 use crate::log::{invalid, storage_error};
 use crate::removed::Removed;
@@ -30,6 +32,7 @@ pub(crate) struct StateMachine {
     keys: Keys,
     snapshots: SnapshotDir,
     current: Current,
+    covering: Arc<Covering>,
     removed: Removed,
     reads: u8,
 }
@@ -57,6 +60,7 @@ impl StateMachine {
             feed: Arc::clone(&feed),
             keys,
             snapshots,
+            covering: Arc::new(Covering::upto(meta.last_log_id)),
             current: Arc::new(Mutex::new(current)),
             removed: Removed::default(),
             reads: codec::FORMAT,
@@ -74,6 +78,11 @@ impl StateMachine {
         self.removed.clone()
     }
 
+    /// How far its newest snapshot goes.
+    pub(crate) fn covered(&self) -> Covered {
+        self.covering.covered()
+    }
+
     /// The last entry in the state.
     pub(crate) fn applied(&self) -> Option<LogId> {
         self.applied
@@ -87,11 +96,6 @@ impl StateMachine {
 
 fn snapshot_error(verb: ErrorVerb, error: &io::Error) -> StorageError {
     storage_error(verb, ErrorSubject::Snapshot(None), error)
-}
-
-/// Runs disk work off the asynchronous threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -146,6 +150,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             keys: self.keys.clone(),
             snapshots: self.snapshots.clone(),
             current: Arc::clone(&self.current),
+            covering: Arc::clone(&self.covering),
         }
     }
 
@@ -157,16 +162,19 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, received: Box<SnapshotFile>) -> Result<(), StorageError> {
         let (keys, snapshots, wanted) = (self.keys.current(), self.snapshots.clone(), meta.clone());
-        let (contents, file) = blocking(move || {
+        let installed = beside::done(move || {
             let contents = snapshot::read(&received, &keys)?;
             if contents.meta.last_log_id != wanted.last_log_id {
                 return Err(invalid(CodecError::Corrupted("snapshot is not the announced one".to_owned())));
             }
             let file = snapshots.keep(*received, &contents.meta)?;
             Ok((contents, file))
-        })
-        .await
-        .map_err(|e| snapshot_error(ErrorVerb::Write, &e))?;
+        });
+        let (contents, file) = installed.await.map_err(|error| {
+            self.covering.fail();
+            snapshot_error(ErrorVerb::Write, &error)
+        })?;
+        self.covering.advance(contents.meta.last_log_id);
         self.applied = contents.meta.last_log_id;
         self.removed.changed(&self.membership, &contents.meta.last_membership);
         self.membership = contents.meta.last_membership.clone();
@@ -190,16 +198,23 @@ pub(crate) struct SnapshotBuilder {
     keys: Keys,
     snapshots: SnapshotDir,
     current: Current,
+    covering: Arc<Covering>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let (meta, state, keys) = (self.meta.clone(), self.state.clone(), self.keys.current());
         let snapshots = self.snapshots.clone();
-        let file = blocking(move || snapshots.write(&meta, &state, &keys))
+        let file = beside::done(move || snapshots.write(&meta, &state, &keys))
             .await
             .map_err(|e| snapshot_error(ErrorVerb::Write, &e))?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.meta.clone(), file.clone()));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that another replica sent meanwhile may go further.
+        if current.as_ref().is_none_or(|(meta, _)| meta.last_log_id <= self.meta.last_log_id) {
+            *current = Some((self.meta.clone(), file.clone()));
+        }
+        drop(current);
+        self.covering.advance(self.meta.last_log_id);
         Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(file) })
     }
 }

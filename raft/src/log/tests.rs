@@ -1,9 +1,11 @@
 //! The log store above a backend.
 
+use openraft::EntryPayload;
 use openraft::storage::RaftLogStorageExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::covered::Covering;
 use crate::latency::Latency;
 use crate::wal::Wal;
 
@@ -81,9 +83,52 @@ async fn what_a_snapshot_covers_is_gone_before_the_files_are_and_stays_so() {
     assert_eq!(indexes(log.try_get_log_entries(0..10).await.unwrap()), [6, 7, 8, 9]);
     assert_eq!(log.get_log_state().await.unwrap().last_purged_log_id, Some(at(5)));
     drop(log);
+    // The cut that failed lets go of the file.
+    tokio::task::yield_now().await;
     let mut log = open(Wal::open(dir.path()).unwrap()).unwrap();
     assert_eq!(indexes(log.try_get_log_entries(..).await.unwrap()), [6, 7, 8, 9]);
     assert_eq!(log.get_log_state().await.unwrap().last_purged_log_id, Some(at(5)));
+}
+
+/// openraft cuts the log of a follower before the snapshot that it was given is on its disk.
+#[tokio::test]
+async fn the_log_is_cut_when_the_snapshot_is_there_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Covering::upto(Some(at(3)));
+    let log = filled(&dir, 10, Wal::open(dir.path()).unwrap()).await;
+    let mut log = log.covered_by(snapshots.covered());
+    log.purge(at(7)).await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(log.purged().unwrap(), None, "a crash here leaves the log as it was");
+    snapshots.advance(Some(at(7)));
+    while log.purged().unwrap() != Some(at(7)) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A hole between the log and what follows a snapshot would be taken for a loss.
+#[tokio::test]
+async fn entries_behind_a_snapshot_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Covering::upto(None);
+    let log = filled(&dir, 10, Wal::open(dir.path()).unwrap()).await;
+    let mut log = log.covered_by(snapshots.covered());
+    let append = |log: &LogStore, index| {
+        let mut log = log.clone();
+        async move { log.blocking_append([Entry { log_id: at(index), payload: EntryPayload::Blank }]).await }
+    };
+    log.purge(at(20)).await.unwrap();
+    append(&log, 10).await.expect("what the log itself goes on with does not wait");
+    let mut behind = Box::pin(append(&log, 21));
+    assert!(futures::poll!(&mut behind).is_pending());
+    snapshots.advance(Some(at(20)));
+    behind.await.unwrap();
+    assert_eq!(log.purged().unwrap(), Some(at(20)));
+    log.purge(at(30)).await.unwrap();
+    let mut behind = Box::pin(append(&log, 31));
+    assert!(futures::poll!(&mut behind).is_pending());
+    snapshots.fail();
+    behind.await.unwrap_err();
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ pub(crate) async fn open(
     let log = LogStore::open(Arc::new(disk.clone()), slow_flusher(disk, seed)).map_err(|e| e.to_string())?;
     let snapshots = SnapshotDir::open(dir.join("snapshots")).map_err(|e| e.to_string())?;
     let (machine, feed) = StateMachine::open(snapshots, keys).map_err(|e| e.to_string())?;
+    let log = log.covered_by(machine.covered());
     // openraft draws the timeout between the two; so it is the seed that says it.
     let timeout = StdRng::seed_from_u64(seed).random_range(ELECTION_TIMEOUT_MIN..ELECTION_TIMEOUT_MIN * 8 / 5);
     let settings = Settings {

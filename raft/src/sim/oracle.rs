@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::Resource;
 use store::{ChangeBatch, Revision, State};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::codec;
 use crate::record::ResourceRecord;
@@ -99,6 +99,11 @@ impl Oracle {
 
     pub(crate) fn acknowledged(&self) -> usize {
         self.writes.values().filter(|write| matches!(write.told, Told::Acknowledged(_))).count()
+    }
+
+    /// Of the answers to all writes and of the states that were seen.
+    pub(crate) fn digest(&self) -> u64 {
+        xxh3_64(format!("{:?}{:?}", self.writes, self.states).as_bytes())
     }
 
     /// After everything healed: all replicas have the same state, and every write is as its client

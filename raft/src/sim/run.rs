@@ -28,6 +28,9 @@ pub(crate) enum Bug {
 pub(crate) struct Outcome {
     pub(crate) acknowledged: usize,
     pub(crate) snapshots_sent: usize,
+    /// Of all that clients and readers were told.
+    #[cfg_attr(not(tokio_unstable), expect(dead_code, reason = "equal only where all dice are seeded"))]
+    pub(crate) digest: u64,
     pub(crate) violations: Vec<String>,
 }
 
@@ -86,6 +89,7 @@ async fn simulate(seed: u64, bug: Option<Bug>) -> Outcome {
     Outcome {
         acknowledged: oracle.acknowledged(),
         snapshots_sent: group.network.snapshots_sent(),
+        digest: oracle.digest(),
         violations: std::mem::take(&mut oracle.violations),
     }
 }
