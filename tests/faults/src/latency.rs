@@ -49,6 +49,8 @@ pub struct Felt {
     pub writes: Waits,
     /// Reads, consistent or not.
     pub reads: Waits,
+    /// The longest time in which no write of any client was acknowledged.
+    pub gap: Duration,
 }
 
 impl Felt {
@@ -61,20 +63,46 @@ impl Felt {
                 Asked::Read { .. } => reads.add(operation),
             }
         }
-        Self { fault, writes, reads }
+        Self { fault, writes, reads, gap: gap(history, (from, to)) }
     }
+}
+
+/// The longest time within a span that no write was acknowledged in.
+fn gap(history: &[Operation], (from, to): (u64, u64)) -> Duration {
+    let is_written = |operation: &&Operation| matches!(operation.told, Told::Written { .. });
+    let written = history.iter().filter(is_written).map(|operation| operation.end);
+    let mut times: Vec<_> = written.filter(|end| (from..to).contains(end)).chain([from, to]).collect();
+    times.sort_unstable();
+    Duration::from_nanos(times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))
 }
 
 impl fmt::Display for Felt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, writes, reads } = self;
-        write!(f, "{fault:16} writes {writes}\n{:16} reads  {reads}", "")
+        let Self { fault, writes, reads, gap } = self;
+        let gap = gap.as_millis();
+        write!(f, "{fault:16} writes {writes}\n{:16} reads  {reads}\n{:16} longest without a write {gap} ms", "", "")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_time_without_a_write_is_found() {
+        let write = |end, told| Operation {
+            key: 1,
+            life: 0,
+            asked: Asked::Write { value: 1, guard: None },
+            told,
+            begin: 0,
+            end,
+        };
+        let written = |end| write(end, Told::Written { revision: 1, created: false });
+        let history = [written(50), written(12), write(30, Told::Unknown), written(15), written(90)];
+        assert_eq!(gap(&history, (10, 60)), Duration::from_nanos(35));
+        assert_eq!(gap(&history, (10, 200)), Duration::from_nanos(110));
+    }
 
     #[test]
     fn operations_count_where_they_began() {
