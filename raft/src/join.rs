@@ -17,9 +17,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// What makes a token worthless.
-const ROTATED: &str = "its authority was replaced; take the present one";
-
 /// Who has a join token and looks for its group.
 pub(crate) struct Knock {
     peers: Peers,
@@ -49,7 +46,7 @@ pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
     let start = Instant::now();
     let mut why = "no address to join was given".to_owned();
     while start.elapsed() < JOIN_WAIT && !join.addresses.is_empty() {
-        let mut strangers = 0;
+        let mut all_strange = true;
         for address in &join.addresses {
             match knock.at(address).await {
                 Ok(welcome) => return Ok(welcome),
@@ -58,13 +55,11 @@ pub(crate) async fn knock(join: &Join) -> Result<Welcome, OpenError> {
                 }
                 Err(error) => why = error.to_string(),
             }
-            strangers += usize::from(is_of_another_authority(&why));
+            all_strange &= is_of_another_authority(&why);
         }
         // While the authority is replaced, some may show the one and some the other.
-        if strangers == join.addresses.len() {
-            return Err(OpenError::Settings(format!(
-                "{why}: the join token is of another group, or of before {ROTATED}"
-            )));
+        if all_strange {
+            return Err(replaced(&why));
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
@@ -87,6 +82,7 @@ pub(crate) async fn enter(
     let start = Instant::now();
     let mut why = String::new();
     while start.elapsed() < JOIN_WAIT {
+        let mut all_strange = true;
         for replica in welcome.addresses.iter().chain(&join.addresses) {
             match peers.call(None, replica, &request, CALL_TIMEOUT).await {
                 Ok(Reply::Done) => return Ok(()),
@@ -94,8 +90,18 @@ pub(crate) async fn enter(
                 Ok(other) => why = format!("{replica} answered {other:?}"),
                 Err(error) => why = error.to_string(),
             }
+            all_strange &= is_of_another_authority(&why);
+        }
+        if all_strange {
+            return Err(replaced(&why));
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
     Err(OpenError::Start(format!("the group did not admit this replica: {why}")))
+}
+
+/// What is told when nobody shows a certificate of the authority that is pinned.
+fn replaced(why: &str) -> OpenError {
+    let reason = "the join token is of another group, or of before its authority was replaced";
+    OpenError::Settings(format!("{why}: {reason}; take the present one"))
 }

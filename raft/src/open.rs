@@ -116,7 +116,10 @@ impl RaftStore {
             store.serve(listener, &stopped)?;
         }
         store.begin_duties(&settings, &stopped);
-        store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await?;
+        if let Err(error) = store.arrive(&arrival, settings.peers.is_some(), disk.pristine).await {
+            store.shutdown().await;
+            return Err(error);
+        }
         if !address.is_empty() {
             store.spawn(stopped, store.clone().announce_address(address));
         }
@@ -130,6 +133,9 @@ impl RaftStore {
             (true, ..) => self.found_or_resume(pristine, &inner.address).await,
             (false, Some(wanted), Some(welcome), Some(peers)) => {
                 join::enter(peers, welcome, wanted, inner.id, &inner.address, replaces).await?;
+                let others = welcome.addresses.iter().chain(&wanted.addresses).filter(|other| **other != inner.address);
+                let again = Join { addresses: others.cloned().collect(), token: wanted.token.clone() };
+                self.believe(&join::knock(&again).await?)?;
                 self.catch_up().await?;
                 Ok(self.dir().admit()?)
             }
@@ -138,6 +144,17 @@ impl RaftStore {
                 Err(OpenError::Settings(what.to_owned()))
             }
         }
+    }
+
+    /// Believes what the group believes since this replica is in it. The authority may have been
+    /// replaced, or that been begun with, after it was told at the door; from now on it is told.
+    fn believe(&self, welcome: &Welcome) -> Result<(), OpenError> {
+        let Some((pki, certificates)) = self.pki().zip(self.certificates()) else { return Ok(()) };
+        let is_usable = pki.adopt(&welcome.pki, &self.dir().pki()).map_err(|e| OpenError::Start(e.to_string()))?;
+        if !is_usable {
+            return Err(unusable_authority());
+        }
+        certificates.present(self).map_err(OpenError::Start)
     }
 
     /// Answers other replicas, until it stops.
@@ -333,12 +350,15 @@ pub(crate) fn read_keys(dir: &DataDir, path: &Path, welcome: Option<&Welcome>) -
     Keys::create(path, Keyring::generate()).map_err(failed)
 }
 
+fn unusable_authority() -> OpenError {
+    OpenError::Start("the group sent no usable certificate authority".to_owned())
+}
+
 fn read_pki(dir: &DataDir, arrival: &Arrival, listens: bool) -> Result<Option<Pki>, OpenError> {
     let path = dir.pki();
     let failed = |error| OpenError::of(dir.path(), &path, error);
-    let malformed = || OpenError::Start("the group sent no usable certificate authority".to_owned());
     if let Some(welcome) = &arrival.welcome {
-        let pki = Pki::parse(&welcome.pki).ok_or_else(malformed)?;
+        let pki = Pki::parse(&welcome.pki).ok_or_else(unusable_authority)?;
         pki.save(&path).map_err(failed)?;
         return Ok(Some(pki));
     }

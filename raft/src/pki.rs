@@ -214,6 +214,14 @@ impl Pki {
         }
     }
 
+    /// Holds what another replica does and writes the file; tells whether that is usable.
+    pub(crate) fn adopt(&self, text: &str, file: &Path) -> io::Result<bool> {
+        match self.change(file, |_| Held::parse(text).ok_or(())) {
+            Ok(written) => written.map(|()| true),
+            Err(()) => Ok(false),
+        }
+    }
+
     /// Changes what is held, on disk first.
     fn change<E>(&self, file: &Path, change: impl FnOnce(&Held) -> Result<Held, E>) -> Result<io::Result<()>, E> {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -323,3 +323,27 @@ async fn renewed_certificates_are_of_the_new_authority() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_meanwhile_is_in_or_is_told_to_take_the_new_token() {
+    let mut group = Group::of(2).await;
+    for _ in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let join = |join: Join| RaftStore::open(Settings { join: Some(join), ..listening(dir.path()) });
+        let (opened, ()) = tokio::join!(join(group.invitation()), rotated(&group.replicas[0].0));
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => {
+                let why = error.to_string();
+                assert!(why.contains("authority was replaced") || why.contains("join token is not valid"), "{why}");
+                soon(join(group.invitation())).await.unwrap()
+            }
+        };
+        let id = store.status().id;
+        group.replicas.push((store, dir));
+        works(&group).await;
+        let (gone, _dir) = group.replicas.pop().unwrap();
+        group.leader().await.remove(id).await.unwrap();
+        gone.shutdown().await;
+    }
+}
