@@ -69,6 +69,15 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Empties its log.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn clear_log(&self) -> Result<()> {
+        let emptied = std::fs::File::options().write(true).truncate(true).open(&self.log);
+        emptied.map(drop).with_context(|| format!("could not empty {}", self.log.display()))
+    }
+
     /// Waits until `done` says so.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod timed_stream;
 mod version;
 mod vitals;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     match execute(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            // The disk that is full may be the one that this goes to.
+            writeln!(std::io::stderr(), "Error: {error:#}").ok();
             ExitCode::from(FAILED)
         }
     }

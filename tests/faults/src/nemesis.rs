@@ -74,6 +74,9 @@ fn report(history: &[Operation], of_the_rest: Report) -> Report {
     }
 }
 
+/// Bytes of what a replica says that cannot write its log any more.
+const ROOM_FOR_WORDS: u64 = 16 * 1024;
+
 enum Done {
     Yes,
     Skipped(String),
@@ -217,7 +220,9 @@ impl Nemesis {
         let control_plane = group.control_plane(victim)?;
         let process = control_plane.process().id().context("it runs")?;
         let (_, used) = disk::log_file(control_plane.work_dir())?;
-        if let Err(why) = disk::limit_files(process, used as u64) {
+        // What it says last must find room, and goes to a file as well.
+        control_plane.process().clear_log()?;
+        if let Err(why) = disk::limit_files(process, (used as u64).max(ROOM_FOR_WORDS)) {
             return Ok(Done::Skipped(why));
         }
         clients.write_more(self.writes, "with a full disk").await?;

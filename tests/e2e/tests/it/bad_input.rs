@@ -127,3 +127,13 @@ async fn an_agent_ends_with_its_envoy_and_envoy_with_its_agent() -> Result<()> {
     }
     Ok(())
 }
+
+/// The disk that is full may be the one that the log is on.
+#[test]
+fn a_control_plane_that_cannot_say_why_it_ends_ends_with_its_code() {
+    let sandbox = Sandbox::of_control_planes().unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(sandbox.bin("kuma-cp"));
+    let ended = command.args(["run", "-c", "/is/not/there"]).stderr(full).status().unwrap();
+    assert_eq!(ended.code(), Some(2));
+}
