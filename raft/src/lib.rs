@@ -5,6 +5,7 @@
 //! is encoded, proposed together with whatever else is waiting, appended and synced on a majority,
 //! and applied by every replica to its own [`store::State`].
 
+mod absent;
 mod answer;
 mod appends;
 mod authority;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::RaftStore;
+use crate::absent::Absent;
 use crate::authority_rotation::is_of_another_authority;
 use crate::codec::FORMAT_OLDEST;
 use crate::latency::Percentiles;
@@ -175,32 +176,36 @@ impl RaftStore {
     pub(crate) async fn keep_in_touch(self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_told = false;
+        let (mut is_told, mut absent) = (false, Absent::default());
         loop {
             ticks.tick().await;
-            let others = self.members().into_iter().filter(|(id, _)| *id != self.id());
-            let asked = others.map(|(id, address)| {
+            let mut others = self.members();
+            others.remove(&self.id());
+            let asked = others.iter().map(|(id, address)| {
                 let store = self.clone();
                 async move {
-                    match store.ask(id, &address).await {
-                        Ok(vitals) => {
-                            store.share_secret(id, &address, &vitals).await;
-                            return false;
-                        }
-                        // It reads the oldest format only, or it is away: then what it told stays.
+                    let answer = store.ask(*id, address).await;
+                    match &answer {
+                        Ok(vitals) => store.share_secret(*id, address, vitals).await,
                         Err(CallError::Older(_)) => {
-                            store.heard().keep(Vitals { id, reads_format: FORMAT_OLDEST, ..Vitals::default() });
+                            let oldest = Vitals { id: *id, reads_format: FORMAT_OLDEST, ..Vitals::default() };
+                            store.heard().keep(oldest);
                         }
-                        Err(error) => {
-                            tracing::debug!(replica = id, %error, "replica does not answer");
-                            return is_of_another_authority(&error.to_string());
-                        }
+                        // It is away: what it told stays.
+                        Err(_) => {}
                     }
-                    false
+                    (*id, address, answer)
                 }
             });
-            let strange = futures::future::join_all(asked).await;
-            let is_left_behind = !strange.is_empty() && strange.into_iter().all(|strange| strange);
+            let mut is_left_behind = !others.is_empty();
+            absent.retain(|id| others.contains_key(&id));
+            for (id, address, answer) in futures::future::join_all(asked).await {
+                match &answer {
+                    Ok(_) | Err(CallError::Older(_)) => absent.heard(id, address, Ok(())),
+                    Err(error) => absent.heard(id, address, Err(error)),
+                }
+                is_left_behind &= answer.is_err_and(|error| is_of_another_authority(&error.to_string()));
+            }
             if is_left_behind && !is_told {
                 let file = self.dir().pki();
                 tracing::error!(

@@ -18,9 +18,11 @@ pub(crate) fn start(flags: &LogFlags) -> Result<LogLevels> {
     let level = log_levels::level(&flags.log_level).map_err(|_| anyhow!("unknown log level {:?}", flags.log_level))?;
     let limits = Limits::of_flags(flags.log_max_size, flags.log_max_retained_files, flags.log_max_age);
     let writer = logging::writer("kuma-cp", &flags.log_output_path, limits)?;
-    // openraft tells each step of each election at the level at which operators read.
-    let quiet = if level == LevelFilter::INFO { LevelFilter::WARN } else { level };
-    let base = Targets::new().with_default(level).with_targets([("openraft", quiet), ("sled", quiet)]);
+    // openraft tells each message that was lost, several times and as errors. The crate `raft` tells who does not
+    // answer, who leads, and why a replica ends.
+    let openraft = if level <= LevelFilter::INFO { LevelFilter::OFF } else { level };
+    let sled = level.min(LevelFilter::WARN);
+    let base = Targets::new().with_default(level).with_targets([("openraft", openraft), ("sled", sled)]);
     let (filter, handle) = reload::Layer::new(base.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).event_format(ConsoleLine);
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
