@@ -4,6 +4,7 @@
 //! faults can be put in. [`LogStore`] is openraft's view of it. Appended entries are readable at
 //! once and durable when the flusher says so; it makes one fsync for all that queued up meanwhile.
 
+mod backend;
 mod recent;
 
 use std::fmt::Debug;
@@ -24,7 +25,7 @@ use crate::record::{EntryRecord, LogIdRecord, VoteRecord};
 use crate::types::{
     Entry, LogId, StorageError, TypeConfig, Vote, entry, entry_record, log_id, log_id_record, vote, vote_record,
 };
-use crate::watermark::Reached;
+pub(crate) use backend::LogBackend;
 use recent::Recent;
 
 /// Bytes of entries that one read returns at most, so that one message never outgrows the
@@ -34,34 +35,6 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
-
-/// A place that keeps numbered entries and a few named values. Writes are readable at once; they
-/// are durable, in the order in which they were made, when [`LogBackend::sync`] returns.
-pub(crate) trait LogBackend: Debug + Send + Sync + 'static {
-    /// Adds entries with consecutive indexes, all or none of them.
-    fn append(&self, entries: &[(u64, Vec<u8>)]) -> io::Result<()>;
-    /// The entries from `from` up to but without `to`, in order; stops early, but never before the
-    /// first, when they exceed `bytes_max`.
-    fn range(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(u64, Vec<u8>)>>;
-    /// The entry with the highest index.
-    fn last(&self) -> io::Result<Option<(u64, Vec<u8>)>>;
-    /// Removes all entries from this index on.
-    fn truncate(&self, from: u64) -> io::Result<()>;
-    /// Removes all entries up to and with this index.
-    fn purge(&self, upto: u64) -> io::Result<()>;
-    /// Sets a named value.
-    fn put(&self, name: &str, value: &[u8]) -> io::Result<()>;
-    /// Sets a named value whatever a crash makes of it: it may leave an older one, whether synced or not, and
-    /// a newer one than the entries that are left.
-    fn hint(&self, name: &str, value: &[u8]) -> io::Result<()>;
-    /// A named value.
-    fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
-    /// Makes everything durable that was written before the call.
-    fn sync(&self) -> io::Result<()>;
-    /// How far it was durable once, as it is known apart from the log itself: one that ends before
-    /// has lost its end.
-    fn reached(&self) -> Reached;
-}
 
 /// openraft's log storage on a [`LogBackend`]. Clones share everything.
 #[derive(Clone, Debug)]
@@ -75,6 +48,8 @@ pub(crate) struct LogStore {
     end: Arc<AtomicU64>,
     /// Up to where the log is to be cut, until that is done.
     due: Arc<Mutex<Option<LogId>>>,
+    /// Held while it is cut.
+    cutting: Arc<Mutex<()>>,
     covered: Option<Covered>,
     announcer: Announcer,
 }
@@ -93,6 +68,7 @@ impl LogStore {
             first: Arc::default(),
             end: Arc::default(),
             due: Arc::default(),
+            cutting: Arc::default(),
             covered: None,
             announcer: Announcer::default(),
         };
@@ -221,7 +197,11 @@ impl LogStore {
     /// Removes entries that a snapshot has. The mark first: a crash in between leaves entries that the next
     /// start removes.
     fn cut(&self, upto: LogId) -> io::Result<()> {
-        self.set_hard(PURGED, &log_id_record(&upto))?;
+        let _alone = self.cutting.lock().unwrap_or_else(PoisonError::into_inner);
+        // A later cut may be first: the mark must not go back behind it.
+        if self.purged()? < Some(upto) {
+            self.set_hard(PURGED, &log_id_record(&upto))?;
+        }
         self.backend.purge(upto.index)?;
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         due.take_if(|due| *due <= upto);

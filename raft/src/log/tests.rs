@@ -8,6 +8,7 @@ use super::*;
 use crate::covered::Covering;
 use crate::latency::Latency;
 use crate::wal::Wal;
+use crate::watermark::Reached;
 
 /// A log that is killed before it is cut.
 #[derive(Debug)]
@@ -103,6 +104,16 @@ async fn the_log_is_cut_when_the_snapshot_is_there_and_not_before() {
     snapshots.advance(Some(at(7)));
     while log.purged().unwrap() != Some(at(7)) {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_that_comes_late_does_not_take_the_mark_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = filled(&dir, 10, Wal::open(dir.path()).unwrap()).await;
+    for upto in [5, 3] {
+        log.cut(at(upto)).unwrap();
+        assert_eq!(log.purged().unwrap(), Some(at(5)));
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct HardState {
     /// An own handle of sled's file, for the fsync that sled does not do.
     file: File,
     is_unsynced: AtomicBool,
+    /// Held while they are synced: whoever finds nothing to sync may rely on it.
+    syncing: Mutex<()>,
     hinted: Mutex<Option<Instant>>,
 }
 
@@ -41,7 +43,8 @@ impl HardState {
         let db = open_db(dir)?;
         let values = db.open_tree("hard").map_err(io_error)?;
         let file = File::options().read(true).write(true).open(dir.join("db"))?;
-        let state = Self { db, values, file, is_unsynced: AtomicBool::default(), hinted: Mutex::default() };
+        let (is_unsynced, syncing, hinted) = (AtomicBool::default(), Mutex::default(), Mutex::default());
+        let state = Self { db, values, file, is_unsynced, syncing, hinted };
         state.sync_all()?;
         Ok(state)
     }
@@ -74,7 +77,15 @@ impl HardState {
 
     /// Makes durable what was put before.
     pub(super) fn sync(&self) -> io::Result<()> {
-        if self.is_unsynced.swap(false, Ordering::AcqRel) { self.sync_all() } else { Ok(()) }
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let synced = self.sync_all();
+        if synced.is_err() {
+            self.is_unsynced.store(true, Ordering::Release);
+        }
+        synced
     }
 
     /// Makes everything durable, hints included.
