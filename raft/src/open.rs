@@ -162,7 +162,7 @@ impl RaftStore {
         let Some(certificates) = self.certificates() else { return Ok(()) };
         certificates.present(self).map_err(OpenError::Start)?;
         let trust = certificates.trust();
-        if trust.next.is_some() || trust.former.is_some() {
+        if trust.is_between() {
             tracing::warn!(?trust, "the authority of the replicas is only half replaced: order it once more");
         }
         listener.serve(certificates.doors(), stopped.clone());

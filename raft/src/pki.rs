@@ -112,6 +112,13 @@ pub struct Trust {
     pub former: Option<String>,
 }
 
+impl Trust {
+    /// Whether two authorities are trusted.
+    pub fn is_between(&self) -> bool {
+        self.next.is_some() || self.former.is_some()
+    }
+}
+
 impl std::fmt::Debug for Pki {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Pki").field(&self.trust()).finish()

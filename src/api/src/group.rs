@@ -116,6 +116,9 @@ pub struct VitalsAnswer {
     pub proxies: Option<u64>,
     /// From the commit of a change to the answer of a proxy of it.
     pub propagation: Latency,
+    /// Whether it trusts two authorities of replicas: a replacement was begun and has not ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_between_authorities: bool,
 }
 
 /// Why the group did not do it.

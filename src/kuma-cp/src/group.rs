@@ -204,6 +204,7 @@ fn vitals(pulse: Pulse, status: &GroupStatus) -> ReplicaVitals {
                 fsync: latency(vitals.fsync),
                 proxies: note.proxies.map(|proxies| proxies as u64),
                 propagation: note.propagation,
+                is_between_authorities: vitals.trust.is_between(),
             };
             ReplicaVitals { answer: Some(answer), ..of }
         }

@@ -172,7 +172,10 @@ fn summary(group: &Value, vitals: &Value) -> String {
         ("commit of the leader, p50/p99 ms", of_leader("commit")),
         ("fsync of the leader, p50/p99 ms", of_leader("fsync")),
     ];
-    let rows: Vec<_> = rows.into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
+    let is_unfinished = items(vitals).iter().any(|replica| replica.get("isBetweenAuthorities") == Some(&json!(true)));
+    let unfinished = ("authority", "half replaced, `kumactl raft rotate-authority` goes on".to_owned());
+    let rows = rows.into_iter().chain(is_unfinished.then_some(unfinished));
+    let rows: Vec<_> = rows.map(|(what, value)| vec![what.to_owned(), value]).collect();
     table(&["WHAT", "VALUE"], &rows)
 }
 
@@ -211,6 +214,9 @@ mod tests {
         {
             assert!(shown.contains(row), "{shown}");
         }
+        assert!(!shown.contains("authority"), "{shown}");
+        let unfinished = json!({"items": [{"id": 1}, {"id": 2, "isBetweenAuthorities": true}]});
+        assert!(summary(&group(), &unfinished).contains("half replaced"));
         let shown = pulses(&vitals);
         let [_, first, second] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
         assert_eq!(
