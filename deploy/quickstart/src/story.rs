@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use sandbox::{ControlPlane, ControlPlaneSettings, Outbound, Proxy, ProxySettings, Sandbox, Workload};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 const MESH: &str = "default";
 
@@ -34,7 +35,7 @@ pub(crate) async fn tell(once: bool) -> Result<()> {
         println!("  curl {}/meshes/{MESH}/dataplanes/_overview", control_plane.api());
         println!("  curl http://127.0.0.1:{}/", mesh.client.outbound_port(0).unwrap_or_default());
         println!("Press Ctrl-C to stop; nothing will be left.");
-        tokio::signal::ctrl_c().await.context("could not wait for Ctrl-C")?;
+        asked_to_stop().await.context("could not wait for Ctrl-C")?;
         println!();
     }
     step("stopping");
@@ -45,6 +46,18 @@ pub(crate) async fn tell(once: bool) -> Result<()> {
     drop(sandbox);
     step("stopped; every trace is removed");
     outcome
+}
+
+/// Waits for Ctrl-C, for a `kill`, or until the terminal is closed.
+async fn asked_to_stop() -> std::io::Result<()> {
+    let [mut interrupt, mut terminate, mut hang_up] =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
 }
 
 /// The dataplanes, and the workloads behind the services.
