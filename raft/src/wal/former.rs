@@ -8,8 +8,8 @@ use super::hard_state::io_error;
 
 const TREE: &str = "log";
 
-/// Gives all entries of that log to `take`, in order and in portions, and then forgets it. A log that a
-/// crash left half moved is given from its beginning again.
+/// Gives all entries of that log to `take`, in order and in portions; whether there is such a log. It is given
+/// from its beginning as long as it was not forgotten.
 ///
 /// # Errors
 /// sled's, as [`io::Error`], and those of `take`.
